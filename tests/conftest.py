@@ -1,0 +1,60 @@
+"""What every test needs: an Airflow of its own, made before anything imports Airflow."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FOREIGN_SETTINGS = (
+    "AIRFLOW_",
+    "ATAI_API_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NETRC",
+    "REQUESTS_CA_BUNDLE",
+)
+
+
+def _make_airflow_home() -> Path:
+    """Point Airflow at an empty home; each pytest process gets its own, and removes it at the end."""
+    if "airflow" in sys.modules:
+        raise RuntimeError("Airflow was imported before tests/conftest.py could give it a home of its own.")
+    for name in [name for name in os.environ if name.upper().startswith(FOREIGN_SETTINGS)]:
+        del os.environ[name]
+    home = Path(tempfile.mkdtemp(prefix="atai-tests-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    os.environ.update(
+        AIRFLOW_HOME=str(home),
+        AIRFLOW__CORE__DAGS_FOLDER=str(REPOSITORY / "example_dags"),
+        AIRFLOW__CORE__LOAD_EXAMPLES="False",
+        AIRFLOW__LOGGING__LOGGING_LEVEL="INFO",
+        AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
+        NO_PROXY="127.0.0.1,localhost",
+    )
+    return home
+
+
+AIRFLOW_HOME = _make_airflow_home()
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> Path:
+    """Make the metadata database, for the few tests that need one; return Airflow's home."""
+    if not (AIRFLOW_HOME / "airflow.db").exists():
+        subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=300,
+        )
+    return AIRFLOW_HOME
