@@ -1,0 +1,127 @@
+"""Turns what the HTTP stack raises into this package's errors, with the cause named and without secrets."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import requests.exceptions as rex
+import urllib3.exceptions as uex
+
+from airflow_provider_atai.api.errors import AtaiConnectionError, AtaiTimeoutError
+
+Timeout = tuple[float, float]
+_MOST_CAUSES = 50
+
+T = TypeVar("T")
+
+_INVALID_URL = (rex.InvalidURL, rex.InvalidSchema, rex.MissingSchema, uex.LocationValueError, UnicodeError)
+_LOST = (http.client.HTTPException, ConnectionError, rex.ConnectionError, uex.ProtocolError)
+
+# Looked up in this order: an outer error often wraps several of them. {where} is method and address.
+_UNSENT: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
+    ((rex.ProxyError, uex.ProxyError), "proxy", "the proxy did not let it through or cannot be reached"),
+    ((ssl.SSLError, uex.SSLError, rex.SSLError), "tls", "{host} does not speak TLS as expected"),
+    ((socket.gaierror, uex.NameResolutionError), "dns", "the name of the host {host} does not resolve (DNS)"),
+    ((ConnectionRefusedError,), "refused", "{host} refuses the connection; nothing listens there"),
+    (_INVALID_URL, "url", "the address is not a valid URL"),
+)
+
+
+def translated(call: Callable[[], T], method: str, url: str, timeout: Timeout) -> T:
+    """
+    Return what ``call`` returns.
+
+    :raises AtaiConnectionError: instead of every error of the HTTP stack.
+    """
+    try:
+        return call()
+    except (OSError, uex.HTTPError, http.client.HTTPException, UnicodeError) as exc:
+        failure = explain(exc, method, url, timeout)
+    # Outside of the except block: the original errors name the whole URL, and a presigned one is secret.
+    raise failure
+
+
+def explain(exc: BaseException, method: str, url: str, timeout: Timeout) -> AtaiConnectionError:
+    """
+    Return the error that says what went wrong.
+
+    :param exc: what the HTTP stack raised.
+    :param timeout: the (connect, read) seconds that were in force.
+    """
+    causes = _causes(exc)
+    host = host_of(url)
+    unsent = f"{method} {address_of(url)} was not sent:"
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            said = cause.verify_message or "not valid"
+            return AtaiConnectionError(
+                f"{unsent} the certificate of {host} is refused ({said}).", reason="tls"
+            )
+    for kinds, reason, text in _UNSENT:
+        if any(isinstance(cause, kinds) for cause in causes):
+            return AtaiConnectionError(f"{unsent} {text.format(host=host)}.", reason=reason)
+    if any(isinstance(cause, rex.ConnectTimeout | uex.ConnectTimeoutError) for cause in causes):
+        return AtaiTimeoutError(f"{unsent} no connection to {host} within {timeout[0]:g} s.")
+    if any(isinstance(cause, rex.Timeout | uex.TimeoutError | TimeoutError) for cause in causes):
+        return timed_out(method, url, timeout)
+    if any(isinstance(cause, rex.ContentDecodingError | uex.DecodeError) for cause in causes):
+        return AtaiConnectionError(f"The answer to {method} {address_of(url)} cannot be decompressed.")
+    if any(isinstance(cause, _LOST) for cause in causes):
+        return lost(method, url)
+    if "CA certificate bundle" in str(exc):
+        # requests raises a bare OSError with this text when `verify` names a file that is not there.
+        return AtaiConnectionError(
+            f"{unsent} the CA bundle that the connection names is not there.", reason="tls"
+        )
+    return AtaiConnectionError(f"{method} {address_of(url)} failed: {type(exc).__name__}.{_effect(method)}")
+
+
+def lost(method: str, url: str) -> AtaiConnectionError:
+    """Return the error for a connection that ended before the answer did."""
+    return AtaiConnectionError(
+        f"The connection to {host_of(url)} was lost during {method} {urlsplit(url).path}.{_effect(method)}",
+        reason="dropped",
+    )
+
+
+def timed_out(method: str, url: str, timeout: Timeout) -> AtaiTimeoutError:
+    """Return the error for an answer that did not come, or not completely, in time."""
+    return AtaiTimeoutError(
+        f"{method} {address_of(url)} was not answered completely within {timeout[1]:g} s.{_effect(method)}"
+    )
+
+
+def address_of(url: str) -> str:
+    """Return a URL without user info, query and fragment, which may be secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{host_of(url)}{parts.path}"
+
+
+def host_of(url: str) -> str:
+    """Return host and port of a URL, without user info."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _effect(method: str) -> str:
+    return "" if method == "GET" else " Whether the request took effect is not known."
+
+
+def _causes(exc: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    queue: list[Any] = [exc]
+    while queue and len(found) < _MOST_CAUSES:
+        current = queue.pop(0)
+        if isinstance(current, BaseException) and not any(current is known for known in found):
+            found.append(current)
+            queue += [
+                *current.args,
+                getattr(current, "reason", None),
+                current.__cause__,
+                current.__context__,
+            ]
+    return found

@@ -1,0 +1,172 @@
+"""Reads what the service says when it refuses or fails. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from airflow_provider_atai.api.errors import ErrorDetail
+
+_LONGEST_TEXT = 500
+_MOST_ENTRIES = 20
+_TAG = re.compile(r"<[^>]*>")
+_UNSEEN_ELEMENT = re.compile(r"<(script|style|head)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+_XML_CODE = re.compile(r"<Code>\s*([\w.-]+)\s*</Code>")
+_XML_MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
+_LARGEST_MARKUP = 20_000
+
+Redact = Callable[[str], str]
+
+
+def _as_is(text: str) -> str:
+    return text
+
+
+def excerpt(text: str, length: int = _LONGEST_TEXT) -> str:
+    """Return text on one line, without control characters, cut at ``length`` characters."""
+    # Cut generously first: a body of megabytes need not be scanned to show its first words.
+    words = "".join(c if c.isprintable() else " " for c in text[: length * 4]).split()
+    line = " ".join(words)
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def parse_error_body(
+    body: bytes, content_type: str, status: int, *, redact: Redact = _as_is
+) -> tuple[ErrorDetail, ...]:
+    """
+    Return the entries of an error answer; empty when the answer says nothing.
+
+    Understood are ``{"errors": [...]}``, ``{"detail": "..."}``, FastAPI's ``{"detail": [{loc, msg, type}]}``,
+    the old ``{"error": {code, message}}``, the XML of object storage, HTML and plain text.
+
+    :param body: the body as received.
+    :param content_type: the ``Content-Type`` header; empty when there was none.
+    :param status: the HTTP status, named when an HTML page has no title.
+    :param redact: applied to every text before it is cut, to take secrets out.
+    """
+    text = body.decode("utf-8", errors="replace").strip()
+    if not text:
+        return ()
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return _from_markup(redact(text), content_type, status)
+    details = _from_json(data, redact)
+    return tuple(details[:_MOST_ENTRIES])
+
+
+def is_json(body: bytes) -> bool:
+    """Tell whether a body is JSON, as every answer of the API is; a gateway's page is not."""
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def retry_after_of_body(body: bytes) -> float | None:
+    """Return ``error.details.retry_after`` of the old error shape in seconds, None when it is not there."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    error = data.get("error") if isinstance(data, Mapping) else None
+    details = error.get("details") if isinstance(error, Mapping) else None
+    value = details.get("retry_after") if isinstance(details, Mapping) else None
+    return _seconds(value)
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """
+    Return the seconds that a ``Retry-After`` header asks for, never negative; None when it is unreadable.
+
+    :param value: seconds or an HTTP date.
+    :param now: the time to count an HTTP date from, with a time zone.
+    """
+    if not value:
+        return None
+    seconds = _seconds(value)
+    if seconds is not None:
+        return seconds
+    try:
+        moment = parsedate_to_datetime(value)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - now).total_seconds())
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _from_json(data: Any, redact: Redact) -> list[ErrorDetail]:
+    if not isinstance(data, Mapping):
+        return _entries([data], redact) if not isinstance(data, list) else _entries(data, redact)
+    for key in ("errors", "detail", "error"):
+        value = data.get(key)
+        if value:
+            return _entries(value if isinstance(value, list) else [value], redact)
+    if data.get("message") or data.get("msg"):
+        return _entries([data], redact)
+    return _entries([data], redact) if data else []
+
+
+def _entries(values: Iterable[Any], redact: Redact) -> list[ErrorDetail]:
+    return [detail for value in values if (detail := _entry(value, redact)) is not None]
+
+
+def _entry(value: Any, redact: Redact) -> ErrorDetail | None:
+    def text(raw: Any) -> str | None:
+        if raw is None or raw == "":
+            return None
+        spelled = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=str)
+        return excerpt(redact(spelled)) or None
+
+    if not isinstance(value, Mapping):
+        message = text(value)
+        return ErrorDetail(message) if message else None
+    message = text(value.get("message")) or text(value.get("msg")) or text(value.get("detail"))
+    code = text(value.get("code")) or text(value.get("type"))
+    location = value.get("loc")
+    if message and isinstance(location, list) and location:
+        # FastAPI's validation errors say where in the request the value stands, which is most of their worth.
+        where = text(".".join(str(step) for step in location if step != "body"))
+        message = f"{where}: {message}" if where else message
+    if not message and not code:
+        message = text(value)
+    if not message and not code:
+        return None
+    return ErrorDetail(
+        message=message or "no message",
+        code=code,
+        suggestion=text(value.get("suggestion")),
+        error_uid=text(value.get("error_uid")),
+    )
+
+
+def _from_markup(text: str, content_type: str, status: int) -> tuple[ErrorDetail, ...]:
+    head = text[:_LARGEST_MARKUP]
+    code = _XML_CODE.search(head)
+    if code:
+        said = _XML_MESSAGE.search(head)
+        return (ErrorDetail(excerpt(said[1] if said else "") or "no message", code=code[1]),)
+    if "html" not in content_type.lower() and not head.lstrip().startswith("<"):
+        return (ErrorDetail(excerpt(head)),)
+    title = _TITLE.search(head)
+    seen = title[1] if title else _TAG.sub(" ", _UNSEEN_ELEMENT.sub(" ", head))
+    said_text = excerpt(seen, 200) or f"no text, status {status}"
+    return (ErrorDetail(f"an HTML page, not the API's answer: {said_text}"),)

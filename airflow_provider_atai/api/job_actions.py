@@ -1,0 +1,138 @@
+"""Ends a job from outside: stop, cancel, or leave it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from airflow_provider_atai.api.errors import AtaiConflictError, AtaiNotFoundError
+
+if TYPE_CHECKING:
+    from airflow_provider_atai.api.fine_tune import FineTuneApi, FineTuneJob
+
+# Airflow kills a task, or gives up on a trigger, that takes too long to end: the last call must be short.
+KILL_TIMEOUT = 10.0
+
+JobAction = Literal["cancel", "stop", "leave"]
+ACTIONS: tuple[JobAction, ...] = ("cancel", "stop", "leave")
+
+
+class HasFineTuneApi(Protocol):
+    """Whatever has the calls on jobs, such as a hook."""
+
+    @property
+    def fine_tune(self) -> FineTuneApi:
+        """The calls on jobs."""
+
+
+def check_action(value: object, argument: str) -> None:
+    """
+    Check a kill or timeout action.
+
+    :raises ValueError: it is none.
+    """
+    if value not in ACTIONS:
+        raise ValueError(
+            f'{argument} must be "cancel" (end the job at once), "stop" (gracefully, keeping the latest '
+            f'checkpoint) or "leave" (let it run and bill), not {value!r}.'
+        )
+
+
+def end_job(
+    owner: HasFineTuneApi,
+    job_id: str,
+    action: JobAction,
+    *,
+    log: Any,
+    timeout: float | None = None,
+    max_attempts: int | None = None,
+) -> str:
+    """
+    Do to a job what the DAG author chose.
+
+    :param owner: the hook; reading its connection is part of what may go wrong.
+    :param job_id: the job.
+    :param action: what to do.
+    :param log: the task's logger.
+    :param timeout: seconds for the call, None for the connection's.
+    :param max_attempts: how often the call may be repeated, None for the client's default.
+    :return: a sentence for the log and the error message. It never raises: it runs where a task is ending
+        anyway.
+    """
+    if action == "leave":
+        sentence = f"Job {job_id} was left as it is: it goes on running and billing."
+    else:
+        _, sentence = _end(owner, job_id, action, timeout=timeout, max_attempts=max_attempts)
+    log.info("%s", sentence)
+    return sentence
+
+
+def end_last_job(
+    owner: HasFineTuneApi,
+    job_ids: Iterable[str],
+    action: JobAction,
+    *,
+    log: Any,
+    timeout: float | None = None,
+    max_attempts: int | None = None,
+) -> None:
+    """
+    Do to a job what the DAG author chose, where it is not certain which of some ids it has.
+
+    The other parameters are those of :func:`end_job`.
+
+    :param job_ids: the ids that the job may have, in the order in which they are used: the next one only for
+        when the job of the one before has ended without a model.
+    """
+    if action == "leave":
+        log.info("The task's job, if there is one, is left as it is.")
+        return
+    for job_id in job_ids:
+        job, sentence = _end(owner, job_id, action, timeout=timeout, max_attempts=max_attempts)
+        log.info("%s", sentence)
+        if job is None or job.status not in ("FAILED", "CANCELLED", "STOPPED"):
+            return
+
+
+def request_end(
+    api: FineTuneApi,
+    job_id: str,
+    action: Literal["cancel", "stop"],
+    *,
+    timeout: float | None = None,
+    max_attempts: int | None = None,
+) -> FineTuneJob:
+    """
+    Stop or cancel a job; one that is over already is fine.
+
+    :raises AtaiError: the service did not take it, so the job may still run.
+    """
+    call = api.cancel if action == "cancel" else api.stop
+    try:
+        return call(job_id, timeout=timeout, max_attempts=max_attempts)
+    except AtaiConflictError:
+        job = api.get(job_id, max_attempts=max_attempts)
+        # A conflict on a job that still runs is no "already over".
+        if not job.is_terminal and job.status != "STOPPING":
+            raise
+        return job
+
+
+def _end(
+    owner: HasFineTuneApi,
+    job_id: str,
+    action: Literal["cancel", "stop"],
+    *,
+    timeout: float | None,
+    max_attempts: int | None,
+) -> tuple[FineTuneJob | None, str]:
+    try:
+        job = request_end(owner.fine_tune, job_id, action, timeout=timeout, max_attempts=max_attempts)
+    except Exception as error:
+        if isinstance(error, AtaiNotFoundError) and error.is_api_answer:
+            return None, f"There is no job {job_id} to {action}."
+        return None, (
+            f"The attempt to {action} job {job_id} failed ({error}): it may still run and bill. "
+            f"{action.capitalize()} it by hand."
+        )
+    return job, f"Asked the service to {action} job {job_id}; its status is {job.status}."

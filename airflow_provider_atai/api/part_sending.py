@@ -1,0 +1,212 @@
+"""Sends the parts of an upload to their presigned URLs, several at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from airflow_provider_atai.api.errors import (
+    AtaiApiError,
+    AtaiPermissionError,
+    AtaiResponseError,
+    RetryableError,
+)
+from airflow_provider_atai.api.retry import call_with_retry
+from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError
+
+if TYPE_CHECKING:
+    from airflow_provider_atai.api.files import FilesApi, UploadPart, UploadSession
+    from airflow_provider_atai.api.upload import OnProgress, UploadSource
+
+log = logging.getLogger(__name__)
+
+# With the number of threads it bounds the memory, whatever the size of the file and its parts.
+_BLOCK = 1024 * 1024
+# A URL lives for about an hour. One that is refused twice right after it was made is not refused for its age.
+_MOST_REFRESHES = 2
+# A thread looks between blocks and between naps whether it is still wanted.
+_LONGEST_NAP = 1.0
+# Airflow kills a task that does not end within 5 seconds of being told to.
+_PATIENCE = 2.0
+
+
+class _StoppedError(Exception):
+    """Nobody wants the part any more."""
+
+
+class PartSender:
+    """
+    Sends the parts of one upload, each retried alone and checkpointed as soon as it is stored.
+
+    :param num_bytes: of the whole file.
+    :param threads: the most parts on their way at once; each takes about 1 MiB of memory.
+    :param on_progress: called by the thread that calls :meth:`run`, never by two at once.
+    """
+
+    def __init__(
+        self,
+        api: FilesApi,
+        source: UploadSource,
+        session: UploadSession,
+        *,
+        num_bytes: int,
+        threads: int,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._api = api
+        self._source = source
+        self._session = session
+        self._num_bytes = num_bytes
+        self._threads = min(threads, len(session.parts))
+        self._on_progress = on_progress
+        self._waiting = deque(session.parts)
+        self._stop = threading.Event()
+        # What the threads tell: functions that the calling thread runs.
+        self._news: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._tokens: dict[int, str] = {}
+        self._sent: dict[int, int] = {}
+        self._done = num_bytes - sum(part.length for part in session.parts)
+
+    def run(self) -> dict[int, str]:
+        """
+        Return the tokens of the parts once all are stored.
+
+        The first failure stops the other parts, as does an exception that a signal raises here.
+        """
+        if self._session.is_resume:
+            log.info("Resuming an unfinished upload: %d of %d bytes are there.", self._done, self._num_bytes)
+        self._report()
+        # Daemons: the end of a killed task does not wait for a connection that is stuck.
+        threads = [
+            threading.Thread(target=self._work, name=f"atai-upload-{number}", daemon=True)
+            for number in range(self._threads)
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            while len(self._tokens) < len(self._session.parts):
+                self._news.get()()
+        finally:
+            self._stop.set()
+            deadline = time.monotonic() + _PATIENCE
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join(max(0.0, deadline - time.monotonic()))
+        return self._tokens
+
+    def _work(self) -> None:
+        try:
+            while not self._stop.is_set():
+                try:
+                    part = self._waiting.popleft()
+                except IndexError:
+                    return
+                token = self._send(part)
+                self._checkpoint(part.part_number, token)
+                self._news.put(partial(self._stored, part, token))
+        except _StoppedError:
+            pass
+        except BaseException as error:
+            self._news.put(partial(_raise, error))
+
+    def _stored(self, part: UploadPart, token: str) -> None:
+        self._source.check_unchanged()
+        self._tokens[part.part_number] = token
+
+    def _moved(self, part: UploadPart, sent: int) -> None:
+        self._done += sent - self._sent.get(part.part_number, 0)
+        self._sent[part.part_number] = sent
+        self._report()
+
+    def _report(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self._done, self._num_bytes)
+
+    def _send(self, part: UploadPart) -> str:
+        client = self._api.client
+        body = _PartBody(part.length, partial(self._blocks, part))
+        url = part.url
+        refreshes = 0
+        while True:
+            put = partial(client.put_part, url, body)
+            try:
+                return call_with_retry(put, attempts=client.max_attempts, sleep=self._sleep)
+            except AtaiApiError as error:
+                if refreshes == _MOST_REFRESHES or not _is_expired(error):
+                    raise
+            refreshes += 1
+            (fresh,) = self._api.part_urls(self._session.upload_id, [part.part_number])
+            if (fresh.offset, fresh.length) != (part.offset, part.length):
+                raise AtaiResponseError(f"The service moved part {part.part_number} while it was sent.")
+            url = fresh.url
+
+    def _checkpoint(self, part_number: int, token: str) -> None:
+        try:
+            self._api.checkpoint(self._session.upload_id, {part_number: token})
+        except RetryableError as error:
+            # It only saves work for a later try: completing names every part of this session anyway.
+            log.warning("Part %d is stored, but could not be checkpointed: %s", part_number, error)
+
+    def _sleep(self, seconds: float) -> None:
+        while seconds > 0:
+            if self._stop.is_set():
+                raise _StoppedError
+            self._api.client.sleep(min(seconds, _LONGEST_NAP))
+            seconds -= _LONGEST_NAP
+
+    def _blocks(self, part: UploadPart) -> Iterator[bytes]:
+        sent = 0
+        for block in _read(self._source, part.offset, part.length):
+            if self._stop.is_set():
+                raise _StoppedError
+            yield block
+            sent += len(block)
+            self._news.put(partial(self._moved, part, sent))
+
+
+class _PartBody:
+    """The bytes of a part, read anew for each attempt; ``len()`` makes requests announce the length."""
+
+    def __init__(self, length: int, blocks: Callable[[], Iterator[bytes]]) -> None:
+        self._length = length
+        self._blocks = blocks
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._blocks()
+
+
+def _read(source: UploadSource, offset: int, length: int) -> Iterator[bytes]:
+    remaining = length
+    try:
+        with source.open() as stream:
+            stream.seek(offset)
+            while remaining:
+                block = stream.read(min(_BLOCK, remaining))
+                if not block:
+                    break
+                remaining -= len(block)
+                yield block
+    except Exception as error:
+        # Each store has exceptions of its own, and an OSError would pass for one of the connection.
+        source.check_unchanged()
+        raise SourceUnreadableError(f"The file could not be read while it was sent: {error}") from error
+    if remaining:
+        raise SourceChangedError(f"The file ended {remaining} bytes too early: it changed while it was sent.")
+
+
+def _is_expired(error: AtaiApiError) -> bool:
+    # Storage answers 403 to an expired signature and 400 to an expired session token.
+    return isinstance(error, AtaiPermissionError) or bool(error.codes & {"tokenexpired", "expiredtoken"})
+
+
+def _raise(error: BaseException) -> None:
+    raise error

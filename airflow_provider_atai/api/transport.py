@@ -1,0 +1,251 @@
+"""
+One HTTP exchange, bounded in time and size, whose failures are errors of this package only.
+
+It exists because requests by itself would take credentials from ``.netrc``, follow redirects, wait for ever
+for an answer that drips, and put addresses with signatures into its exceptions.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from airflow_provider_atai.api.connection_errors import Timeout, address_of, lost, timed_out, translated
+from airflow_provider_atai.api.errors import AtaiResponseError
+
+LARGEST_BODY = 64 * 1024 * 1024
+_BLOCK = 256 * 1024
+_POOL_SIZE = 16
+
+Body = bytes | Iterable[bytes]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer, whole. ``headers`` looks names up in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("Content-Type") or ""
+
+
+class _HeadersInTime:
+    """Bounds the wait for the status line and headers; a socket timeout only bounds that for each byte."""
+
+    timeout: Any
+    sock: Any
+
+    def getresponse(self) -> Any:
+        limit, sock = self.timeout, self.sock
+        if not isinstance(limit, int | float) or sock is None:
+            return super().getresponse()  # type: ignore[misc]
+        expired = threading.Event()
+
+        def give_up() -> None:
+            expired.set()
+            with suppress(OSError):
+                # Not SSLSocket.shutdown, which takes the TLS object away from under the reading thread.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+        watchdog = threading.Timer(limit, give_up)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            return super().getresponse()  # type: ignore[misc]
+        finally:
+            watchdog.cancel()
+            if expired.is_set():
+                # Also when an answer was returned: http.client takes the cut for the end of the headers.
+                raise TimeoutError("the headers of the answer did not arrive in time")
+
+
+class _HTTPConnection(_HeadersInTime, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_HeadersInTime, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        # Even with allow_redirects=False, Session.send reads a redirect's whole body, without a bound.
+        return None
+
+
+class Transport:
+    """
+    Sends requests over pooled connections.
+
+    :param verify: True, False, or the path of a CA bundle.
+    :param proxy: URL of a proxy for every request; None leaves it to the environment.
+    """
+
+    def __init__(self, *, verify: bool | str, proxy: str | None) -> None:
+        self._verify = verify
+        self._proxies = {"http": proxy, "https": proxy} if proxy else None
+        self._session = _Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _Adapter(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE))
+
+    def close(self) -> None:
+        self._session.close()
+
+    @contextmanager
+    def open(
+        self,
+        method: str,
+        url: str,
+        *,
+        timeout: Timeout,
+        headers: Mapping[str, str],
+        token: str | None = None,
+        body: Body | None = None,
+    ) -> Iterator[requests.Response]:
+        """
+        Send a request and yield the answer with its body still to be read.
+
+        :param token: the bearer token; None sends no ``Authorization`` at all.
+        :raises AtaiConnectionError: no answer came.
+        """
+
+        # An auth callable, even one that does nothing, keeps requests from looking into .netrc.
+        def authorise(request: requests.PreparedRequest) -> requests.PreparedRequest:
+            if token is not None:
+                request.headers["Authorization"] = f"Bearer {token}"
+            return request
+
+        def send() -> requests.Response:
+            return self._session.request(
+                method,
+                url,
+                data=body,
+                headers={"Accept-Encoding": "gzip, deflate", **headers},
+                auth=authorise,
+                timeout=timeout,
+                allow_redirects=False,
+                proxies=self._proxies,
+                verify=self._verify,
+                stream=True,
+            )
+
+        response = translated(send, method, url, timeout)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        timeout: Timeout,
+        headers: Mapping[str, str],
+        token: str | None = None,
+        body: Body | None = None,
+    ) -> Answer:
+        """
+        Send a request and return the whole answer, whatever its status.
+
+        :raises AtaiConnectionError: no answer came, or not all of it.
+        :raises AtaiResponseError: the answer is larger than 64 MiB.
+        """
+        with self.open(method, url, timeout=timeout, headers=headers, token=token, body=body) as response:
+            # Counted from here, so that sending a large body slowly does not shorten the wait for the answer.
+            deadline = time.monotonic() + timeout[1]
+            content = bytearray()
+            for block in read_blocks(response, method, url, timeout):
+                content += block
+                if len(content) > LARGEST_BODY:
+                    raise AtaiResponseError(
+                        f"{method} {address_of(url)} was answered with more than {LARGEST_BODY} bytes; "
+                        "reading was stopped."
+                    )
+                if time.monotonic() > deadline:
+                    raise timed_out(method, url, timeout)
+            if not content and _is_cut(response):
+                raise lost(method, url)
+            return Answer(response.status_code, response.headers, bytes(content))
+
+
+def _is_cut(response: requests.Response) -> bool:
+    """Tell an answer whose headers broke off, which http.client takes for an empty one, from an empty one."""
+    announced = {"Content-Length", "Transfer-Encoding"} & {name.title() for name in response.headers}
+    return response.status_code != 204 and not announced
+
+
+def read_blocks(response: requests.Response, method: str, url: str, timeout: Timeout) -> Iterator[bytes]:
+    """Yield the decoded body as it arrives, each block as soon as any of it is there."""
+
+    def next_block() -> bytes:
+        # read() would wait for a full block, and so for ever on an answer that drips.
+        block: bytes = response.raw.read1(_BLOCK, decode_content=True)
+        return block
+
+    while True:
+        block = translated(next_block, method, url, timeout)
+        if not block:
+            return
+        yield block
+
+
+class _SignatureFilter(logging.Filter):
+    """Drops urllib3's debug lines while this thread uses presigned URLs: they hold the signature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._state = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(self._state, "quiet", False)
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        self._state.quiet = True
+        try:
+            yield
+        finally:
+            self._state.quiet = False
+
+
+signature_filter = _SignatureFilter()
+for _name in ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry"):
+    logging.getLogger(_name).addFilter(signature_filter)

@@ -1,0 +1,189 @@
+"""A server that answers whatever a test scripts, byte by byte, for what no well-behaved server would send."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_atai.api.client import AtaiClient
+from airflow_provider_atai.api.files import FilesApi
+from tests.api.uploads import PART_SIZE
+
+if TYPE_CHECKING:
+    from airflow_provider_atai.emulator.control import EmulatorControl
+
+API_KEY = "sk_test_0123456789abcdef"
+
+Script = bytes | Callable[[socket.socket, threading.Event], None]
+
+
+def http_answer(
+    status: int = 200,
+    body: bytes | str = b"",
+    *,
+    content_type: str | None = "application/json",
+    **headers: str,
+) -> bytes:
+    """Return a well-formed HTTP answer; header names are written with underscores."""
+    content = body.encode() if isinstance(body, str) else body
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(content)}", "Connection: close"]
+    if content_type is not None:
+        lines.append(f"Content-Type: {content_type}")
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + content
+
+
+def drip(data: bytes, *, after: int = 0) -> Script:
+    """Send ``after`` bytes at once and then a byte now and then, over and over, until the test ends."""
+
+    def send(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(data[:after])
+        while True:
+            for byte in data[after:]:
+                if over.wait(0.02):
+                    return
+                connection.sendall(bytes([byte]))
+
+    return send
+
+
+def endless(head: bytes, block: bytes) -> Script:
+    """Send ``head`` and then ``block`` without end."""
+
+    def send(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(head)
+        while not over.is_set():
+            connection.sendall(block)
+
+    return send
+
+
+def silence(connection: socket.socket, over: threading.Event) -> None:
+    """Accept the request and never answer."""
+    over.wait()
+
+
+@dataclass
+class Received:
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class BadServer:
+    """Answers each request with the next script; the last one serves every request that comes after."""
+
+    root_url: str
+    scripts: list[Script] = field(default_factory=list)
+    requests: list[Received] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.root_url}/v0.5"
+
+    @property
+    def port(self) -> int:
+        return int(self.root_url.rpartition(":")[2])
+
+    def answer(self, *scripts: Script) -> None:
+        self.scripts[:] = scripts
+
+    def handle(self, connection: socket.socket) -> None:
+        try:
+            with connection, connection.makefile("rb") as stream:
+                if not stream.peek(1)[:1].isalpha():
+                    # A TLS greeting: like other web servers, answer it in plain HTTP.
+                    connection.sendall(http_answer(400, "plain HTTP"))
+                    return
+                method, target, _ = stream.readline().decode("latin-1").split(" ")
+                headers = {}
+                while line := stream.readline().strip().decode("latin-1"):
+                    name, _, value = line.partition(":")
+                    headers[name.strip().lower()] = value.strip()
+                body = stream.read(int(headers.get("content-length", 0)))
+                self.requests.append(Received(method, target, headers, body))
+                script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+                if isinstance(script, bytes):
+                    connection.sendall(script)
+                else:
+                    script(connection, self.over)
+        except (OSError, ValueError):
+            # The client is gone, or never spoke HTTP: both are what a test wanted.
+            return
+
+
+def serve(tls: ssl.SSLContext | None = None) -> Iterator[BadServer]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = BadServer(f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}")
+    workers: list[threading.Thread] = []
+
+    def handle(plain: socket.socket) -> None:
+        try:
+            connection = tls.wrap_socket(plain, server_side=True) if tls else plain
+        except OSError:
+            plain.close()
+            return
+        server.handle(connection)
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            worker = threading.Thread(target=handle, args=(connection,), daemon=True)
+            workers.append(worker)
+            worker.start()
+
+    acceptor = threading.Thread(target=accept, daemon=True)
+    acceptor.start()
+    yield server
+    server.over.set()
+    # Closing alone would not wake the thread that waits in accept().
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    for thread in (acceptor, *workers):
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def bad_server() -> Iterator[BadServer]:
+    yield from serve()
+
+
+@pytest.fixture
+def naps() -> list[float]:
+    """The seconds that the ``client`` fixture's retries would have slept."""
+    return []
+
+
+@pytest.fixture
+def client(bad_server: BadServer, naps: list[float]) -> Iterator[AtaiClient]:
+    with AtaiClient(base_url=bad_server.root_url, api_key=API_KEY, timeout=5, sleep=naps.append) as made:
+        yield made
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def api(atai_emulator: EmulatorControl, naps: list[float]) -> Iterator[FilesApi]:
+    """The files of an emulator that takes parts of 6 bytes."""
+    atai_emulator.set_switches(part_size=PART_SIZE)
+    with AtaiClient(
+        base_url=atai_emulator.base_url, api_key=atai_emulator.api_key, max_attempts=3, sleep=naps.append
+    ) as client:
+        yield FilesApi(client)

@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+import pytest
+
+from airflow_provider_atai.api.client import AtaiClient
+from airflow_provider_atai.api.errors import (
+    AtaiBadRequestError,
+    AtaiConflictError,
+    AtaiConnectionError,
+    AtaiNotFoundError,
+    AtaiResponseError,
+)
+from airflow_provider_atai.api.fine_tune import (
+    ACTIVE_STATUSES,
+    TERMINAL_STATUSES,
+    FineTuneApi,
+    FineTuneJob,
+    JobMetrics,
+    JobStatus,
+    parse_timestamp,
+)
+from tests.api.conftest import BadServer, http_answer
+
+if TYPE_CHECKING:
+    from airflow_provider_atai.emulator.control import EmulatorControl
+
+RECORD: dict[str, Any] = {
+    "name": "my-finetune-run",
+    "id": "ft-job-my-finetune-run-3de60a5c",
+    "config": {"model": "Newton::x", "datasets": [{"name": "t", "split": "train", "file_ids": ["t.jsonl"]}]},
+    "uuid": "job_0n5e9s0w2s9kkrvr8p9fq7sk8w",
+    "org_uuid": "org_2wh4zfagp480wbt3nhm8tcqw6z",
+    "status": "COMPLETED",
+    "created_at": "2026-04-27T14:32:18.421000Z",
+    "updated_at": "2026-04-27T15:00:00Z",
+    "inference_config_path": "s3://bucket/config.yaml",
+}
+CREATED = pendulum.datetime(2026, 4, 27, 14, 32, 18, 421000)
+
+
+def test_every_status_is_either_over_or_not() -> None:
+    assert TERMINAL_STATUSES | set(ACTIVE_STATUSES) == {status.value for status in JobStatus}
+    assert not TERMINAL_STATUSES & set(ACTIVE_STATUSES)
+    assert str(JobStatus.RUNNING) == "RUNNING"
+
+
+class TestRecord:
+    def test_the_documented_record(self) -> None:
+        job = FineTuneJob.from_record(RECORD)
+        assert (job.id, job.name, job.status) == (RECORD["id"], "my-finetune-run", "COMPLETED")
+        assert (job.uuid, job.org_uuid) == (RECORD["uuid"], RECORD["org_uuid"])
+        assert job.config == RECORD["config"]
+        assert job.created_at == CREATED
+        assert isinstance(job.created_at, pendulum.DateTime)
+        assert job.created_at.timezone_name == "UTC"
+        assert job.updated_at == pendulum.datetime(2026, 4, 27, 15)
+        assert job.inference_config_path == "s3://bucket/config.yaml"
+        assert job.extra == {}
+        assert job.is_terminal
+
+    def test_the_least_that_is_a_record(self) -> None:
+        job = FineTuneJob.from_record({"id": "a", "status": "RUNNING"})
+        assert job == FineTuneJob(id="a", name="", status="RUNNING")
+        assert not job.is_terminal
+
+    def test_nulls_are_nothing(self) -> None:
+        nulls = dict.fromkeys(RECORD) | {"id": "a", "status": "RUNNING"}
+        job = FineTuneJob.from_record(nulls)
+        assert job == FineTuneJob(id="a", name="", status="RUNNING", extra={"config": None})
+
+    @pytest.mark.parametrize("status", ["PAUSED", "completed", "COMPLETED ", "SUCCEEDED"])
+    def test_a_status_that_is_not_listed_is_kept_and_not_over(self, status: str) -> None:
+        job = FineTuneJob.from_record(RECORD | {"status": status})
+        assert job.status == status
+        assert not job.is_terminal
+
+    def test_unknown_fields_are_kept(self) -> None:
+        job = FineTuneJob.from_record(RECORD | {"price": 5, "error": {"why": "x"}})
+        assert job.extra == {"price": 5, "error": {"why": "x"}}
+
+    def test_the_answer_itself_is_left_alone(self) -> None:
+        record = dict(RECORD)
+        FineTuneJob.from_record(record)
+        assert record == RECORD
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("created_at", "yesterday"),
+            ("created_at", 1_777_300_338),
+            ("updated_at", {"$date": 1}),
+            ("inference_config_path", ["s3://x"]),
+            ("inference_config_path", ""),
+            ("uuid", 7),
+            ("name", 7),
+            ("config", "x"),
+        ],
+    )
+    def test_a_field_of_the_wrong_type_is_set_aside(self, field: str, value: object) -> None:
+        job = FineTuneJob.from_record(RECORD | {field: value})
+        assert job.extra == {field: value}
+        assert not getattr(job, field)
+
+    @pytest.mark.parametrize(
+        ("record", "complaint"),
+        [
+            (None, "nothing where a job record belongs"),
+            ([RECORD], "a list where a job record belongs"),
+            ("job", "str 'job' where a job record belongs"),
+            ({}, "whose id is nothing"),
+            (RECORD | {"id": None}, "whose id is nothing"),
+            (RECORD | {"id": 7}, "whose id is int '7'"),
+            (RECORD | {"id": ""}, "whose id is str ''"),
+            (RECORD | {"status": None}, "whose status is nothing"),
+            (RECORD | {"status": " "}, "whose status is str ' '"),
+            (RECORD | {"status": {"phase": "x"}}, "whose status is an object"),
+            (RECORD | {"status": ["RUNNING"]}, "whose status is a list"),
+        ],
+    )
+    def test_what_is_no_record_says_nothing_about_the_job(self, record: object, complaint: str) -> None:
+        with pytest.raises(AtaiResponseError, match=complaint):
+            FineTuneJob.from_record(record)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-04-27T14:32:18.421000Z", CREATED),
+        ("2026-04-27T14:32:18.421Z", CREATED),
+        ("2026-04-27T14:32:18.421000123Z", CREATED),
+        ("2026-04-27T16:32:18.421+02:00", CREATED),
+        ("2026-04-27T14:32:18.421", CREATED),
+        ("2026-04-27 14:32:18.421+00:00", CREATED),
+        ("2099-01-01T00:00:00Z", pendulum.datetime(2099, 1, 1)),
+        ("", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("9999-12-31T23:59:59-14:00", None),
+        ("2026-13-01T00:00:00Z", None),
+        ("P1D", None),
+        (None, None),
+        (1.5, None),
+    ],
+)
+def test_timestamps(text: object, moment: pendulum.DateTime | None) -> None:
+    assert parse_timestamp(text) == moment
+
+
+class TestMetrics:
+    def test_the_documented_answer(self) -> None:
+        record = {
+            "step": 200,
+            "loss": 1.842,
+            "eval_loss": 1.901,
+            "learning_rate": 0.0002,
+            "wall_time_sec": 312.4,
+        }
+        metrics = JobMetrics.from_answer({"last_checkpoint_step": 600, "metrics": [record]})
+        assert metrics == JobMetrics(last_checkpoint_step=600, records=(record,))
+
+    @pytest.mark.parametrize(
+        ("answer", "step", "records"),
+        [
+            ({}, None, ()),
+            ({"last_checkpoint_step": None, "metrics": None}, None, ()),
+            ({"last_checkpoint_step": 600.0, "metrics": {}}, 600, ()),
+            ({"last_checkpoint_step": 600.5}, None, ()),
+            ({"last_checkpoint_step": True}, None, ()),
+            ({"last_checkpoint_step": float("nan")}, None, ()),
+            ({"metrics": [1, {"odd": []}, None]}, None, ({"odd": []},)),
+        ],
+    )
+    def test_free_form_answers(self, answer: object, step: int | None, records: tuple[Any, ...]) -> None:
+        assert JobMetrics.from_answer(answer) == JobMetrics(last_checkpoint_step=step, records=records)
+
+    @pytest.mark.parametrize("answer", [None, [], "x", 1])
+    def test_what_are_no_metrics(self, answer: object) -> None:
+        with pytest.raises(AtaiResponseError, match="where a job's metrics belong"):
+            JobMetrics.from_answer(answer)
+
+
+class TestBadAnswers:
+    @pytest.fixture
+    def api(self, client: AtaiClient) -> FineTuneApi:
+        return FineTuneApi(client)
+
+    def test_another_job_than_asked_for(self, bad_server: BadServer, api: FineTuneApi) -> None:
+        bad_server.answer(http_answer(200, json.dumps(RECORD)))
+        for call in (api.get, api.stop, api.cancel):
+            with pytest.raises(AtaiResponseError, match="asked for job mine and answered with job 'ft-job"):
+                call("mine")
+
+    def test_a_job_asked_for_by_its_uuid_is_that_job(self, bad_server: BadServer, api: FineTuneApi) -> None:
+        bad_server.answer(http_answer(200, json.dumps(RECORD)))
+        assert api.get(RECORD["uuid"]).id == RECORD["id"]
+
+    def test_a_created_job_keeps_the_id_of_the_answer(self, bad_server: BadServer, api: FineTuneApi) -> None:
+        bad_server.answer(http_answer(201, json.dumps(RECORD)))
+        job = api.create(name="n", datasets=RECORD["config"]["datasets"], job_id="mine")
+        assert job.id == RECORD["id"]
+        assert json.loads(bad_server.requests[0].body)["id"] == "mine"
+
+    @pytest.mark.parametrize(
+        "answer", [http_answer(503, "{}"), http_answer(429, "{}"), b"", http_answer(200)]
+    )
+    def test_a_create_is_never_sent_twice(
+        self, bad_server: BadServer, api: FineTuneApi, answer: bytes
+    ) -> None:
+        bad_server.answer(answer)
+        with pytest.raises(Exception, match=r"HTTP|lost|nothing"):
+            api.create(name="n", datasets=[])
+        assert len(bad_server.requests) == 1
+
+    @pytest.mark.parametrize("answer", [{"jobs": []}, {}, None, "x"])
+    def test_a_list_that_is_none_is_never_an_empty_one(
+        self, bad_server: BadServer, api: FineTuneApi, answer: object
+    ) -> None:
+        bad_server.answer(http_answer(200, json.dumps(answer)))
+        with pytest.raises(AtaiResponseError, match="where a list of jobs belongs"):
+            api.list()
+
+    def test_odd_records_do_not_hide_the_others(self, bad_server: BadServer, api: FineTuneApi) -> None:
+        bad_server.answer(http_answer(200, json.dumps([None, RECORD, {"id": "x"}, RECORD, 5])))
+        assert [job.id for job in api.list()] == [RECORD["id"]] * 2
+
+    def test_a_list_of_odd_records_alone_is_no_empty_list(
+        self, bad_server: BadServer, api: FineTuneApi
+    ) -> None:
+        bad_server.answer(http_answer(200, json.dumps([{"job_id": "x"}])))
+        with pytest.raises(AtaiResponseError, match="whose id is nothing"):
+            api.list()
+
+    def test_what_the_list_asks_for(self, bad_server: BadServer, api: FineTuneApi) -> None:
+        bad_server.answer(http_answer(200, "[]"))
+        assert api.list() == []
+        assert api.list(limit=0, offset=5, statuses=("RUNNING", "STARTING")) == []
+        assert [sent.target for sent in bad_server.requests] == [
+            "/v0.5/fine-tune/jobs",
+            "/v0.5/fine-tune/jobs?limit=0&offset=5&statuses=RUNNING&statuses=STARTING",
+        ]
+
+    @pytest.mark.parametrize("action", ["stop", "cancel"])
+    def test_ending_a_job_is_repeated_and_can_be_kept_short(
+        self, bad_server: BadServer, api: FineTuneApi, action: str
+    ) -> None:
+        bad_server.answer(http_answer(503), http_answer(200, json.dumps(RECORD)))
+        assert getattr(api, action)(RECORD["id"]).status == "COMPLETED"
+        assert [(sent.method, sent.target, sent.body) for sent in bad_server.requests] == [
+            ("PUT", f"/v0.5/fine-tune/jobs/{RECORD['id']}/{action}", b"")
+        ] * 2
+        bad_server.answer(b"")
+        with pytest.raises(AtaiConnectionError):
+            getattr(api, action)(RECORD["id"], timeout=1.0, max_attempts=1)
+        assert len(bad_server.requests) == 3
+
+
+class TestEmulator:
+    """The whole life of jobs against the emulator."""
+
+    @pytest.fixture
+    def api(self, atai_emulator: EmulatorControl) -> Iterator[FineTuneApi]:
+        atai_emulator.pause()
+        with AtaiClient(base_url=atai_emulator.base_url, api_key=atai_emulator.api_key) as client:
+            source = client.request(
+                "POST",
+                "files",
+                "uploads",
+                "initiate",
+                json={"filename": "t.jsonl", "file_type": "application/x-ndjson", "num_bytes": 2},
+            )
+            part = source["parts"][0]
+            token = client.put_part(part["url"], b"{}")
+            tokens = {"parts": [{"part_number": part["part_number"], "part_token": token}]}
+            client.request("POST", "files", "uploads", source["upload_id"], "complete", json=tokens)
+            yield FineTuneApi(client)
+
+    DATASETS = ({"name": "t", "split": "train", "file_ids": ["t.jsonl"]},)
+
+    def test_create_get_and_metrics(self, api: FineTuneApi, atai_emulator: EmulatorControl) -> None:
+        created = api.create(
+            name="run", datasets=self.DATASETS, model="Newton::c2_4_3b_251215dfe6a746", job_id="my.id"
+        )
+        assert (created.id, created.name, created.status) == ("my.id", "run", "REGISTERED")
+        assert created.config["model"] == "Newton::c2_4_3b_251215dfe6a746"
+        assert created.extra == {}
+        assert api.metrics("my.id").last_checkpoint_step is None
+        atai_emulator.advance(100_000)
+        done = api.get("my.id")
+        assert done.status == "COMPLETED"
+        assert done.is_terminal
+        assert done.inference_config_path
+        assert done.created_at == created.created_at
+        assert done.updated_at is not None
+        assert created.created_at is not None
+        assert done.updated_at > created.created_at
+        metrics = api.metrics("my.id")
+        assert metrics.records[-1]["step"] == metrics.last_checkpoint_step
+        assert len(api.metrics("my.id", limit=2, offset=1).records) == 2
+
+    def test_list_with_limit_offset_and_statuses(
+        self, api: FineTuneApi, atai_emulator: EmulatorControl
+    ) -> None:
+        for job_id in ("a", "b", "c"):
+            api.create(name="run", datasets=self.DATASETS, job_id=job_id)
+        api.cancel("b")
+        assert {job.id for job in api.list()} == {"a", "b", "c"}
+        assert {job.id for job in api.list(statuses=ACTIVE_STATUSES)} == {"a", "c"}
+        assert [job.status for job in api.list(statuses=["CANCELLED"])] == ["CANCELLED"]
+        pages = [job.id for offset in range(3) for job in api.list(limit=1, offset=offset)]
+        assert sorted(pages) == ["a", "b", "c"]
+
+    def test_stop_and_cancel(self, api: FineTuneApi, atai_emulator: EmulatorControl) -> None:
+        for job_id in ("a", "b"):
+            api.create(name="run", datasets=self.DATASETS, job_id=job_id)
+        atai_emulator.advance(100)
+        assert api.stop("a").status == "STOPPING"
+        assert api.cancel("b").status == "CANCELLED"
+        atai_emulator.advance(100)
+        assert api.get("a").status == "STOPPED"
+        for call in (api.stop, api.cancel):
+            with pytest.raises(AtaiConflictError):
+                call("a")
+
+    def test_refusals(self, api: FineTuneApi) -> None:
+        api.create(name="run", datasets=self.DATASETS, job_id="a")
+        with pytest.raises(AtaiConflictError):
+            api.create(name="run", datasets=self.DATASETS, job_id="a")
+        with pytest.raises(AtaiNotFoundError):
+            api.get("no-such-job")
+        with pytest.raises(AtaiBadRequestError):
+            api.create(name="run", datasets=self.DATASETS, job_id="x" * 65)
+
+
+def test_reading_jobs_needs_no_http_library() -> None:
+    code = (
+        "import sys, airflow_provider_atai.api.fine_tune, airflow_provider_atai.api.errors\n"
+        "print([name for name in ('requests', 'urllib3', 'pendulum') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,384 @@
+from __future__ import annotations
+
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections import Counter
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pytest
+
+from airflow_provider_atai.api.client import AtaiClient
+from airflow_provider_atai.api.errors import AtaiBadRequestError, AtaiConnectionError, AtaiPermissionError
+from airflow_provider_atai.api.files import FilesApi
+from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError
+from tests.api.uploads import CONTENT, Source, calls, content_of, puts, send
+
+if TYPE_CHECKING:
+    from airflow_provider_atai.emulator.control import EmulatorControl
+
+LARGE = 24 * 1024 * 1024
+
+
+class Meeting(Source):
+    """A file whose readers wait until so many of them read at once."""
+
+    def __init__(self, expected: int) -> None:
+        super().__init__()
+        self.barrier = threading.Barrier(expected)
+
+    def open(self) -> BinaryIO:
+        # A broken barrier would raise here, and fail the upload.
+        self.barrier.wait(30)
+        return super().open()
+
+
+class Sizeable:
+    """A file of any size that takes no memory."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.reads: list[int] = []
+
+    def open(self) -> BinaryIO:
+        source = self
+
+        class Zeros(io.RawIOBase):
+            position = 0
+
+            def seek(self, offset: int, whence: int = 0) -> int:
+                self.position = offset
+                return offset
+
+            def read(self, size: int = -1) -> bytes:
+                source.reads.append(size)
+                block = bytes(min(size, source.size - self.position))
+                self.position += len(block)
+                return block
+
+        return Zeros()  # type: ignore[return-value]
+
+    def check_unchanged(self) -> None:
+        pass
+
+
+def upload_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("atai-upload")]
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_so_many_parts_are_on_their_way_at_once(api: FilesApi, threads: int) -> None:
+    # Four parts: every reader waits for the others.
+    send(api, Meeting(threads), threads=threads)
+    assert content_of(api) == CONTENT
+    assert upload_threads() == []
+
+
+def test_no_more_threads_than_parts(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+    atai_emulator.set_switches(part_size=10)
+    source = Source()
+    seen: list[int] = []
+    source.on_open = lambda _: seen.append(len(upload_threads()))
+    send(api, source, threads=16)
+    assert max(seen) <= 2
+
+
+@pytest.mark.parametrize("threads", [1, 4, 16])
+@pytest.mark.parametrize("part_size", [1, 3, 7, 20])
+def test_many_parts_in_any_order_make_the_file(
+    api: FilesApi, atai_emulator: EmulatorControl, threads: int, part_size: int
+) -> None:
+    atai_emulator.set_switches(part_size=part_size)
+    seen: list[tuple[int, int]] = []
+    send(api, threads=threads, on_progress=lambda *numbers: seen.append(numbers))
+    assert content_of(api) == CONTENT
+    parts = -(-len(CONTENT) // part_size)
+    assert Counter(puts(atai_emulator)) == {str(number): 1 for number in range(parts)}
+    assert len(atai_emulator.requests(path="*/checkpoint")) == parts
+    assert (seen[0], seen[-1]) == ((0, len(CONTENT)), (len(CONTENT), len(CONTENT)))
+    assert [there for there, _ in seen] == sorted(there for there, _ in seen)
+
+
+def test_progress_is_told_by_the_caller_s_own_thread(api: FilesApi) -> None:
+    tellers: set[int] = set()
+    send(api, threads=4, on_progress=lambda *_: tellers.add(threading.get_ident()))
+    assert tellers == {threading.get_ident()}
+
+
+def test_a_part_that_fails_is_sent_again_alone(
+    api: FilesApi, atai_emulator: EmulatorControl, naps: list[float]
+) -> None:
+    atai_emulator.add_fault(method="PUT", path="/_storage/*/1", effect="answer", status=503, count=1)
+    atai_emulator.add_fault(method="PUT", path="/_storage/*/2", effect="drop_before", count=1)
+    atai_emulator.add_fault(method="PUT", path="/_storage/*/3", effect="drop_after", count=1)
+    send(api, threads=4)
+    assert content_of(api) == CONTENT
+    assert Counter(puts(atai_emulator)) == {"0": 1, "1": 2, "2": 2, "3": 2}
+    assert len(naps) == 3
+
+
+def test_every_part_s_url_may_expire(
+    api: FilesApi, atai_emulator: EmulatorControl, naps: list[float]
+) -> None:
+    for number in range(4):
+        atai_emulator.add_fault(
+            method="PUT",
+            path=f"/_storage/*/{number}",
+            effect="answer",
+            status=403,
+            body="url_expired",
+            count=1,
+        )
+    send(api, threads=4)
+    assert content_of(api) == CONTENT
+    refreshed = [entry["body"]["part_numbers"] for entry in atai_emulator.requests(path="*/parts/urls")]
+    assert sorted(refreshed) == [[0], [1], [2], [3]]
+    assert naps == []
+
+
+def test_urls_that_stay_refused_end_the_upload(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+    atai_emulator.set_switches(presigned_url_seconds=0)
+    with pytest.raises(AtaiPermissionError):
+        send(api, threads=4)
+    assert max(Counter(puts(atai_emulator)).values()) == 3
+    assert "POST abort" in calls(atai_emulator)
+    assert atai_emulator.state()["unfinished_uploads"] == 0
+
+
+def test_an_outage_keeps_what_is_stored_and_the_next_try_sends_only_the_rest(
+    api: FilesApi, atai_emulator: EmulatorControl
+) -> None:
+    atai_emulator.set_switches(part_size=1)
+    atai_emulator.add_fault(method="PUT", path="/_storage/*/11", effect="answer", status=503, count=3)
+    with pytest.raises(Exception, match="503"):
+        send(api, threads=4)
+    assert "POST abort" not in calls(atai_emulator)
+    kept = {
+        str(part["part_number"])
+        for entry in atai_emulator.requests(path="*/checkpoint")
+        for part in entry["body"]["parts"]
+    }
+    assert {str(number) for number in range(8)} <= kept
+    atai_emulator.clear_requests()
+    send(api, threads=4)
+    assert content_of(api) == CONTENT
+    assert set(puts(atai_emulator)) == {str(number) for number in range(20)} - kept
+
+
+def test_the_first_failure_stops_the_other_parts(
+    api: FilesApi, atai_emulator: EmulatorControl, caplog: pytest.LogCaptureFixture
+) -> None:
+    atai_emulator.set_switches(part_size=1)
+    atai_emulator.add_fault(method="PUT", path="/_storage/*/1", effect="answer", status=400, body="errors")
+    with pytest.raises(AtaiBadRequestError):
+        send(api, threads=4)
+    assert upload_threads() == []
+    # The three others finish at most the part that they were at, and perhaps one that began meanwhile.
+    assert len(puts(atai_emulator)) < 12
+    assert "POST complete" not in calls(atai_emulator)
+    assert atai_emulator.state()["unfinished_uploads"] == 0
+
+
+def test_a_part_is_stopped_in_its_middle(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+    part_size = 64 * 1024 * 1024
+    atai_emulator.set_switches(part_size=part_size)
+    begun = threading.Event()
+    reads: list[int] = []
+
+    class Zeros(io.RawIOBase):
+        offset = 0
+
+        def seek(self, offset: int, whence: int = 0) -> int:
+            self.offset = offset
+            return offset
+
+        def read(self, size: int = -1) -> bytes:
+            if self.offset:
+                begun.wait(30)
+                raise OSError(5, "Input/output error")
+            reads.append(size)
+            if len(reads) == 3:
+                begun.set()
+            if len(reads) > 3:
+                time.sleep(0.02)
+            return bytes(size)
+
+    class TwoParts(Source):
+        def open(self) -> BinaryIO:
+            return Zeros()  # type: ignore[return-value]
+
+    with pytest.raises(SourceUnreadableError):
+        send(api, TwoParts(), num_bytes=2 * part_size, threads=2)
+    assert upload_threads() == []
+    assert len(reads) < 60
+
+
+def test_a_part_that_waits_for_its_next_try_is_stopped_too(
+    atai_emulator: EmulatorControl,
+) -> None:
+    naps: list[float] = []
+    refused = threading.Event()
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        refused.wait(30)
+
+    class Unreadable(Source):
+        def open(self) -> BinaryIO:
+            if self.opened:
+                # Only once the first part waits.
+                while not naps:
+                    time.sleep(0.01)
+                raise OSError(5, "Input/output error")
+            return super().open()
+
+    atai_emulator.set_switches(part_size=10)
+    atai_emulator.add_fault(method="PUT", path="/_storage/*/0", effect="answer", status=503, count=99)
+    with AtaiClient(
+        base_url=atai_emulator.base_url, api_key=atai_emulator.api_key, max_attempts=50, sleep=sleep
+    ) as client:
+        timer = threading.Timer(0.5, refused.set)
+        timer.start()
+        with pytest.raises(SourceUnreadableError, match="Input/output error"):
+            send(FilesApi(client), Unreadable(), threads=2)
+        timer.join()
+    assert upload_threads() == []
+    assert len(naps) < 3
+
+
+def test_a_file_that_changes_is_noticed_after_the_part_and_nothing_is_completed(
+    api: FilesApi, atai_emulator: EmulatorControl
+) -> None:
+    atai_emulator.set_switches(part_size=1)
+    source = Source()
+
+    def change(opened: Source) -> None:
+        if opened.opened == 3:
+            opened.changed = True
+
+    source.on_open = change
+    with pytest.raises(SourceChangedError):
+        send(api, source, threads=4)
+    assert len(puts(atai_emulator)) < 12
+    assert "POST complete" not in calls(atai_emulator)
+    assert atai_emulator.state()["unfinished_uploads"] == 0
+    assert atai_emulator.files() == []
+
+
+def test_a_reader_that_notices_the_change_itself_is_no_read_error(api: FilesApi) -> None:
+    class Expired(Source):
+        def open(self) -> BinaryIO:
+            self.changed = True
+            raise OSError(16, "the object has another ETag")
+
+    with pytest.raises(SourceChangedError):
+        send(api, Expired(), threads=4)
+
+
+def test_any_exception_of_a_store_is_a_read_error(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+    class StoreError(Exception):
+        pass
+
+    source = Source()
+
+    def fail(opened: Source) -> None:
+        raise StoreError("payload incomplete")
+
+    source.on_open = fail
+    with pytest.raises(SourceUnreadableError, match="payload incomplete"):
+        send(api, source, threads=4)
+    assert "POST abort" not in calls(atai_emulator)
+    send(api, threads=4)
+    assert content_of(api) == CONTENT
+
+
+def test_memory_does_not_grow_with_the_file_or_its_parts(
+    api: FilesApi, atai_emulator: EmulatorControl
+) -> None:
+    atai_emulator.set_switches(part_size=LARGE // 3)
+    source = Sizeable(LARGE)
+    tracemalloc.start()
+    try:
+        send(api, source, num_bytes=LARGE, threads=3)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert max(source.reads) <= 1024 * 1024
+    # The emulator runs in this process, too, and holds blocks of its own.
+    assert peak < LARGE // 2
+
+
+_UPLOADER = """
+import io, logging, sys
+from airflow_provider_atai.api.client import AtaiClient
+from airflow_provider_atai.api.files import FilesApi
+
+class Source:
+    def open(self):
+        return io.BytesIO(b"0123456789abcdefghij")
+    def check_unchanged(self):
+        pass
+
+def progress(there, total):
+    print(there, flush=True)
+
+with AtaiClient(base_url=sys.argv[1], api_key=sys.argv[2]) as client:
+    FilesApi(client).upload(
+        Source(), file_id="a.txt", file_type="text/plain", num_bytes=20, on_progress=progress
+    )
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_process_that_is_ended_in_the_middle_is_resumed(
+    api: FilesApi, atai_emulator: EmulatorControl, number: signal.Signals
+) -> None:
+    atai_emulator.set_switches(part_size=2)
+    # Parts 6 and 7 hang, so that the process is in the middle of them when the signal comes.
+    for part in (6, 7):
+        atai_emulator.add_fault(method="PUT", path=f"/_storage/*/{part}", effect="delay", delay=60, count=1)
+    command = [sys.executable, "-c", _UPLOADER, atai_emulator.base_url, atai_emulator.api_key]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ}
+    ) as process:
+        deadline = time.monotonic() + 60
+        while len(atai_emulator.requests(path="*/checkpoint")) < 8:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(30) != 0
+        assert process.stdout is not None
+        assert process.stdout.readline() == "0\n"
+    assert "POST abort" not in calls(atai_emulator)
+    atai_emulator.clear_faults()
+    atai_emulator.clear_requests()
+    send(api, threads=4)
+    assert content_of(api) == CONTENT
+    assert set(puts(atai_emulator)) == {"6", "7"}
+
+
+def test_what_fails_while_it_stops_is_not_logged_as_an_error(
+    api: FilesApi, atai_emulator: EmulatorControl, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    atai_emulator.add_fault(method="PUT", path="/_storage/**", effect="drop_before", count=99)
+    with pytest.raises(AtaiConnectionError):
+        send(api, threads=4)
+    assert caplog.records == []
+
+
+def test_a_resumed_upload_counts_from_what_is_there(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+    fault: dict[str, Any] = {"method": "PUT", "path": "/_storage/*/3", "effect": "answer", "status": 503}
+    atai_emulator.add_fault(**fault, count=3)
+    with pytest.raises(Exception, match="503"):
+        send(api, threads=1)
+    seen: list[int] = []
+    send(api, threads=4, on_progress=lambda there, total: seen.append(there))
+    assert seen == [18, 20]
