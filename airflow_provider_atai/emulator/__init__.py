@@ -1,0 +1,1 @@
+"""A local stand-in for Archetype AI's fine-tuning service, for tests, demos and continuous integration."""

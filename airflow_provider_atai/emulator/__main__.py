@@ -1,0 +1,89 @@
+"""The command ``atai-emulator``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from airflow_provider_atai.emulator.settings import API_PREFIX, DEFAULT_API_KEY, HOW_TO_INSTALL
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until the process is told to end, and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        # The command is there without the extra that it needs.
+        from airflow_provider_atai.emulator.server import EmulatorServer, listen, url_of
+        from airflow_provider_atai.emulator.state import Emulator
+    except ModuleNotFoundError as error:
+        print(f"atai-emulator: {error}. What it needs comes with: {HOW_TO_INSTALL}", file=sys.stderr)
+        return 1
+    try:
+        listening = listen(options.host, options.port)
+    except OSError as error:
+        print(f"atai-emulator: cannot listen on {options.host}:{options.port}: {error}", file=sys.stderr)
+        return 1
+    # The server ends in order on both signals and raises them again, which must not skip the cleaning up.
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    with ExitStack() as stack:
+        if options.data_dir is None:
+            data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atai-emulator-")))
+        else:
+            data_dir = options.data_dir
+            data_dir.mkdir(parents=True, exist_ok=True)
+        emulator = Emulator(data_dir, api_keys=options.api_key, time_scale=options.time_scale)
+        announcement = f"ATAI emulator listening on {url_of(listening)}{API_PREFIX}"
+        EmulatorServer(emulator, listening, lambda: print(announcement, flush=True)).serve_until_stopped()
+    return 0
+
+
+def _end(*_: object) -> None:
+    sys.exit(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="atai-emulator", description="A local stand-in for Archetype AI's fine-tuning service."
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; the controls need no key (default: %(default)s)",
+    )
+    parser.add_argument("--port", type=int, default=8765, help="0 for any free one (default: %(default)s)")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        help="where the state is kept (default: a temporary folder, removed at the end)",
+    )
+    parser.add_argument(
+        "--api-key",
+        action="append",
+        default=[],
+        help="a key that is taken; repeat it for further organisations "
+        f"(default: those of the last time in the data directory, or {DEFAULT_API_KEY})",
+    )
+    parser.add_argument(
+        "--time-scale",
+        type=_positive,
+        help="seconds of a job's life in a real second "
+        "(default: as the last time in the data directory, or 1)",
+    )
+    return parser
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

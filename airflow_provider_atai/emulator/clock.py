@@ -1,0 +1,69 @@
+"""
+The job clock: what jobs and files age by.
+
+It runs at ``scale`` times real time, can be paused and moved forward, and is stored as one anchor, so that
+it goes on after a restart as if the emulator had run all the time.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class JobClock:
+    """
+    One straight stretch of the job clock.
+
+    :param wall: the real instant at which this stretch began, in seconds since 1970.
+    :param job: what the job clock showed then, in seconds.
+    :param scale: seconds of the job clock in a real second.
+    :param paused: whether the job clock stands still.
+    """
+
+    wall: float
+    job: float = 0.0
+    scale: float = 1.0
+    paused: bool = False
+
+    @property
+    def rate(self) -> float:
+        """Seconds that the job clock moves in a real second."""
+        return 0.0 if self.paused else self.scale
+
+    def at(self, wall: float) -> float:
+        """Return what the job clock shows at a real instant of this stretch."""
+        return self.job + max(0.0, wall - self.wall) * self.rate
+
+    def reached(self, job: float) -> float:
+        """
+        Return the real instant at which the job clock came to ``job`` within this stretch.
+
+        What the clock jumped over happened at the jump, which is where the stretch begins.
+        """
+        if job <= self.job or self.rate == 0:
+            return self.wall
+        return self.wall + (job - self.job) / self.rate
+
+    def changed(
+        self,
+        wall: float,
+        *,
+        scale: float | None = None,
+        paused: bool | None = None,
+        advance: float = 0.0,
+    ) -> JobClock:
+        """Return the stretch that begins at ``wall`` with another speed, or ``advance`` seconds further."""
+        return replace(
+            self,
+            wall=max(wall, self.wall),
+            job=self.at(wall) + advance,
+            scale=self.scale if scale is None else scale,
+            paused=self.paused if paused is None else paused,
+        )
+
+
+def real_now() -> float:
+    """Return seconds since 1970. In a test's process, travelled time is the emulator's time too."""
+    return time.time()

@@ -1,0 +1,175 @@
+"""The controls under ``/_emulator``: no part of the service, and no key needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from airflow_provider_atai import __version__
+from airflow_provider_atai.emulator.clock import real_now
+from airflow_provider_atai.emulator.faults import FaultRule
+from airflow_provider_atai.emulator.gateway import CONTROL_PREFIX
+from airflow_provider_atai.emulator.job_rows import record_of
+from airflow_provider_atai.emulator.life_cycle import Outcome
+from airflow_provider_atai.emulator.settings import API_PREFIX
+from airflow_provider_atai.emulator.state import Emulator
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ClockChange(_Strict):
+    """
+    :param scale: seconds of the job clock in a real second.
+    :param paused: whether the job clock stands still.
+    :param advance: seconds to move it forward at once.
+    """
+
+    scale: float | None = Field(None, gt=0)
+    paused: bool | None = None
+    advance: float = Field(0, ge=0)
+
+
+class OutcomeChange(_Strict):
+    """
+    :param outcome: what shall become of the job.
+    :param job_id: of which job, made or not; with neither this nor ``name``: of the next one created.
+    :param name: of all jobs of this name.
+    """
+
+    outcome: Outcome
+    job_id: str | None = None
+    name: str | None = None
+
+
+class ApiKeyChange(_Strict):
+    """
+    :param api_key: the new key; the old one is refused from now on.
+    :param organisation: 0 for the first organisation.
+    """
+
+    api_key: str = Field(min_length=1)
+    organisation: int = Field(0, ge=0)
+
+
+def control_router(emulator: Emulator) -> APIRouter:
+    """Return the routes under ``/_emulator``."""
+    router = APIRouter(prefix=CONTROL_PREFIX)
+    _add_settings(router, emulator)
+    _add_behaviour(router, emulator)
+    _add_inspection(router, emulator)
+
+    @router.get("")
+    async def state(request: Request) -> JSONResponse:
+        return JSONResponse(
+            {
+                "version": __version__,
+                "base_url": f"{str(request.base_url).rstrip('/')}{API_PREFIX}",
+                "clock": _clock(emulator),
+                "jobs": emulator.jobs.counts(),
+                "files": len(emulator.store.all("SELECT 1 FROM files WHERE state = 'current'")),
+                "unfinished_uploads": emulator.uploads.open_count(),
+                "faults": len(emulator.faults.described()),
+            }
+        )
+
+    @router.post("/reset")
+    async def reset() -> JSONResponse:
+        emulator.reset()
+        return JSONResponse({})
+
+    @router.put("/api-key")
+    async def set_api_key(body: ApiKeyChange) -> JSONResponse:
+        try:
+            emulator.organisations.set_key(body.api_key, body.organisation)
+        except ValueError as error:
+            return JSONResponse({"detail": str(error)}, 400)
+        return JSONResponse({})
+
+    return router
+
+
+def _add_settings(router: APIRouter, emulator: Emulator) -> None:
+    @router.patch("/clock")
+    async def change_clock(body: ClockChange) -> JSONResponse:
+        emulator.change_clock(scale=body.scale, paused=body.paused, advance=body.advance)
+        return JSONResponse(_clock(emulator))
+
+    @router.get("/switches")
+    async def switches() -> JSONResponse:
+        return JSONResponse(emulator.switches.model_dump())
+
+    @router.patch("/switches")
+    async def change_switches(changes: dict[str, Any]) -> JSONResponse:
+        return _changed(emulator.change_switches, changes)
+
+    @router.get("/life")
+    async def life() -> JSONResponse:
+        return JSONResponse(emulator.life.model_dump())
+
+    @router.patch("/life")
+    async def change_life(changes: dict[str, Any]) -> JSONResponse:
+        return _changed(emulator.change_life, changes)
+
+
+def _add_behaviour(router: APIRouter, emulator: Emulator) -> None:
+    @router.post("/outcomes")
+    async def set_outcome(body: OutcomeChange) -> JSONResponse:
+        if body.job_id is not None and body.name is not None:
+            return JSONResponse({"detail": "Give job_id or name, not both"}, 400)
+        try:
+            changed = emulator.jobs.set_outcome(body.outcome, job_id=body.job_id, name=body.name)
+        except ValueError as error:
+            return JSONResponse({"detail": str(error)}, 400)
+        return JSONResponse({"changed_jobs": changed})
+
+    @router.get("/faults")
+    async def faults() -> JSONResponse:
+        return JSONResponse(emulator.faults.described())
+
+    @router.post("/faults")
+    async def add_fault(rule: FaultRule) -> JSONResponse:
+        return JSONResponse({"id": emulator.faults.add(rule)})
+
+    @router.delete("/faults")
+    async def clear_faults(fault_id: int | None = None) -> JSONResponse:
+        emulator.faults.remove(fault_id)
+        return JSONResponse({})
+
+
+def _add_inspection(router: APIRouter, emulator: Emulator) -> None:
+    @router.get("/requests")
+    async def requests() -> JSONResponse:
+        return JSONResponse(emulator.requests.entries())
+
+    @router.delete("/requests")
+    async def clear_requests() -> JSONResponse:
+        emulator.requests.clear()
+        return JSONResponse({})
+
+    @router.get("/jobs")
+    async def jobs() -> JSONResponse:
+        emulator.jobs.settle()
+        return JSONResponse([record_of(row) for row in emulator.store.all("SELECT * FROM jobs ORDER BY pk")])
+
+    @router.get("/files")
+    async def files() -> JSONResponse:
+        rows = emulator.store.all("SELECT * FROM files WHERE state = 'current' ORDER BY pk")
+        return JSONResponse([emulator.files.metadata(row) for row in rows])
+
+
+def _clock(emulator: Emulator) -> dict[str, Any]:
+    clock = emulator.clock
+    return {"job_time": clock.at(real_now()), "scale": clock.scale, "paused": clock.paused}
+
+
+def _changed(change: Callable[[dict[str, Any]], BaseModel], changes: dict[str, Any]) -> JSONResponse:
+    try:
+        return JSONResponse(change(changes).model_dump())
+    except ValidationError as error:
+        return JSONResponse({"detail": error.errors(include_url=False, include_context=False)}, 400)

@@ -1,0 +1,120 @@
+"""Rules that make the emulator misbehave, and how often each of them did."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from airflow_provider_atai.emulator.store import Store
+
+Effect = Literal["answer", "drop_before", "drop_after", "drop_midway", "truncate", "merge", "delay"]
+BodyKind = Literal[
+    "errors", "detail", "detail_list", "old_error", "html", "empty", "json", "url_expired", "token_expired"
+]
+
+
+class FaultRule(BaseModel):
+    """
+    One rule: which requests, how many of them, and what happens to them.
+
+    :param method: an HTTP method, or ``*``.
+    :param path: a pattern for the path, with or without the API's prefix: ``*`` stands for one segment or
+        a part of it, ``**`` for any number of segments.
+    :param skip: how many matching requests to let through first.
+    :param count: how many requests to hit after those; None for all.
+    :param effect: ``answer``: answer with ``status`` and ``body``, and do nothing else. ``drop_before``:
+        close the connection and do nothing. ``drop_after``: carry the request out and close the connection
+        without an answer. ``drop_midway``: carry it out and close in the middle of the answer's body.
+        ``truncate``: carry it out and answer with the first half of the body, framed as if it were whole.
+        ``merge``: carry it out and put the members of ``content`` into the answer's JSON object.
+        ``delay``: carry it out.
+    :param status: the HTTP status of ``answer``. Default: 403 for ``url_expired``, 400 for ``token_expired``,
+        else 503.
+    :param body: the shape of the body of ``answer``: the documented envelope; a detail text; FastAPI's detail
+        list; the ``error`` object of old documents; an HTML page; nothing; the JSON of ``content``; or what
+        storage says when a part's URL, or the credentials behind it, have expired.
+    :param content: any JSON.
+    :param code: the error's code in ``errors`` and ``old_error``.
+    :param message: the error's text.
+    :param retry_after: the Retry-After header, in seconds or as an HTTP date.
+    :param delay: real seconds between the effect and the answer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str = "*"
+    path: str = "**"
+    skip: int = Field(0, ge=0)
+    count: int | None = Field(1, ge=1)
+    effect: Effect = "answer"
+    status: int | None = Field(None, ge=200, le=599)
+    body: BodyKind = "errors"
+    content: Any = None
+    code: str = "internal_logic_error"
+    message: str = "The emulator was told to answer this"
+    retry_after: int | float | str | None = None
+    delay: float = Field(0, ge=0)
+
+    def matches(self, method: str, path: str) -> bool:
+        """Return whether a request is one of those that the rule is about, counts aside."""
+        if self.method not in ("*", method):
+            return False
+        pattern = re.compile(_expression(self.path))
+        return any(pattern.fullmatch(text) for text in (path, re.sub(r"^/(v[0-9.]+|api)(?=/)", "", path)))
+
+
+class Faults:
+    """The rules, in the order in which they were added; the first that applies to a request wins."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the rules from the database."""
+        rows = self._store.all("SELECT * FROM faults ORDER BY pk")
+        self._rules = {row["pk"]: FaultRule.model_validate_json(row["rule"]) for row in rows}
+        self._seen = {row["pk"]: int(row["seen"]) for row in rows}
+        self._fired = {row["pk"]: int(row["fired"]) for row in rows}
+
+    def add(self, rule: FaultRule) -> int:
+        """Add a rule and return its number."""
+        pk = self._store.insert("faults", rule=rule.model_dump_json(), seen=0, fired=0)
+        self.reload()
+        return pk
+
+    def remove(self, pk: int | None = None) -> None:
+        """Remove one rule, or all."""
+        self._store.write("DELETE FROM faults WHERE ? IS NULL OR pk = ?", (pk, pk))
+        self.reload()
+
+    def take(self, method: str, path: str) -> tuple[int, FaultRule] | None:
+        """Return the rule that hits a request, with its number, and count that it did."""
+        for pk, rule in self._rules.items():
+            if not rule.matches(method, path):
+                continue
+            if rule.count is not None and self._fired[pk] >= rule.count:
+                continue
+            self._seen[pk] += 1
+            hit = self._seen[pk] > rule.skip
+            self._fired[pk] += hit
+            self._store.write(
+                "UPDATE faults SET seen = ?, fired = ? WHERE pk = ?", (self._seen[pk], self._fired[pk], pk)
+            )
+            if hit:
+                return pk, rule
+        return None
+
+    def described(self) -> list[dict[str, Any]]:
+        """Return the rules with how often they fired."""
+        return [
+            {"id": pk, "fired": self._fired[pk], "rule": rule.model_dump()}
+            for pk, rule in self._rules.items()
+        ]
+
+
+def _expression(pattern: str) -> str:
+    pieces = re.split(r"(\*\*|\*)", pattern)
+    return "".join({"**": ".*", "*": "[^/]*"}.get(piece, re.escape(piece)) for piece in pieces)

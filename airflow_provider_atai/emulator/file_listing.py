@@ -1,0 +1,110 @@
+"""The two shapes of the list of files: a bare array in shards, and pages with cursors."""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from airflow_provider_atai.emulator.errors import RefusedError, invalid
+from airflow_provider_atai.emulator.files import Files
+from airflow_provider_atai.emulator.store import Store
+
+_DEFAULT_PAGE = 100
+_LARGEST_PAGE = 1000
+
+
+class ShardQuery(BaseModel):
+    """
+    :param shard_index: which stretch of ``max_items_per_shard`` files; -1 means all of them.
+    :param file_type: only files of this MIME type.
+    :param file_uid: only the file with this uid.
+    """
+
+    shard_index: int = Field(-1, ge=-1)
+    max_items_per_shard: int = Field(-1, ge=-1, le=_LARGEST_PAGE)
+    file_type: str | None = None
+    file_uid: str | None = None
+
+
+class PageQuery(BaseModel):
+    """
+    :param limit: files in a page. Default: 100.
+    :param after: the cursor of a page's end.
+    :param before: the cursor of a page's beginning. Not together with ``after``.
+    """
+
+    limit: int | None = Field(None, ge=1, le=_LARGEST_PAGE)
+    after: str | None = None
+    before: str | None = None
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether the request has one of these parameters, which the array does not know."""
+        return any(value is not None for value in (self.limit, self.after, self.before))
+
+
+def sharded(store: Store, files: Files, org: str, query: ShardQuery) -> list[dict[str, Any]]:
+    """Return the documented array, oldest file first."""
+    conditions, values = ["org = ?", "state = 'current'"], [org]
+    for column, value in (("file_type", query.file_type), ("file_uid", query.file_uid)):
+        if value is not None:
+            conditions.append(f"{column} = ?")
+            values.append(value)
+    rows = store.all(f"SELECT * FROM files WHERE {' AND '.join(conditions)} ORDER BY pk", values)
+    shard, size = query.shard_index, query.max_items_per_shard
+    if shard >= 0 and size >= 0:
+        rows = rows[shard * size : (shard + 1) * size]
+    return [files.metadata(row) for row in rows]
+
+
+def page(store: Store, files: Files, org: str, query: PageQuery) -> dict[str, Any]:
+    """
+    Return the page that the official client reads, newest file first.
+
+    :raises RefusedError: 400 for both cursors, or for one that the emulator did not make.
+    """
+    if query.after is not None and query.before is not None:
+        raise invalid("after and before exclude each other")
+    backwards = query.before is not None
+    position = _position(query.before if backwards else query.after)
+    comparison, order = (">", "ASC") if backwards else ("<", "DESC")
+    condition = "" if position is None else f"AND pk {comparison} {position}"
+    rows = store.all(
+        f"SELECT * FROM files WHERE org = ? AND state = 'current' {condition} ORDER BY pk {order} LIMIT ?",
+        (org, query.limit or _DEFAULT_PAGE),
+    )
+    if backwards:
+        rows.reverse()
+    older = _exists(store, org, "<", rows[-1:])
+    newer = _exists(store, org, ">", rows[:1])
+    return {
+        "data": [files.metadata(row) for row in rows],
+        "has_more": newer if backwards else older,
+        "next_cursor": _cursor(rows[-1]["pk"]) if older else None,
+        "prev_cursor": _cursor(rows[0]["pk"]) if newer else None,
+    }
+
+
+def _exists(store: Store, org: str, comparison: str, edge: Sequence[sqlite3.Row]) -> bool:
+    statement = f"SELECT 1 FROM files WHERE org = ? AND state = 'current' AND pk {comparison} ?"
+    return bool(edge) and store.first(statement, (org, edge[0]["pk"])) is not None
+
+
+def _cursor(pk: int) -> str:
+    return base64.urlsafe_b64encode(f"file:{pk}".encode()).decode()
+
+
+def _position(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    try:
+        kind, _, number = base64.urlsafe_b64decode(cursor.encode()).decode().partition(":")
+        if kind == "file":
+            return int(number)
+    except ValueError:
+        pass
+    raise RefusedError(400, "invalid_parameter", "invalid cursor")

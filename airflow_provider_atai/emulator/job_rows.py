@@ -1,0 +1,59 @@
+"""What the rows of the jobs mean."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_atai.emulator.life_cycle import Outcome, Transition, trained_seconds
+from airflow_provider_atai.emulator.settings import Life
+from airflow_provider_atai.emulator.timestamps import microseconds
+from airflow_provider_atai.emulator.training_metrics import checkpoint_records
+
+
+def record_of(row: sqlite3.Row) -> dict[str, Any]:
+    """Return a job as the API shows it, keys in the documented order."""
+    return {
+        "name": row["name"],
+        "id": row["id"],
+        "config": json.loads(row["config"]),
+        "uuid": row["uuid"],
+        "org_uuid": row["org"],
+        "status": row["status"],
+        "created_at": microseconds(row["created_at"]),
+        "updated_at": microseconds(row["updated_at"]),
+        "inference_config_path": row["inference_config_path"],
+    }
+
+
+def plan_of(row: sqlite3.Row) -> list[Transition]:
+    """Return a job's plan."""
+    return [Transition(at, status) for at, status in json.loads(row["plan"])]
+
+
+def life_of(row: sqlite3.Row) -> Life:
+    """Return the durations that were set when a job was created."""
+    return Life.model_validate_json(row["life"])
+
+
+def outcome_of(row: sqlite3.Row) -> Outcome:
+    """Return what shall become of a job."""
+    return Outcome.model_validate_json(row["outcome"])
+
+
+def next_at(plan: Sequence[Transition], after: float) -> float | None:
+    """Return the time of a plan's first transition after a time, or None."""
+    return min((transition.at for transition in plan if transition.at > after), default=None)
+
+
+def checkpoints_of(row: sqlite3.Row, now: float) -> list[dict[str, Any]]:
+    """Return the metrics of the checkpoints that a job has at a time of the job clock."""
+    life = life_of(row)
+    seconds = life.running / life.checkpoints
+    # A sum of thirds may miss the last checkpoint by a rounding error.
+    reached = min(life.checkpoints, int(trained_seconds(plan_of(row), now) / seconds + 1e-6))
+    return checkpoint_records(
+        row["id"], reached=reached, total=life.checkpoints, steps=life.checkpoint_steps, seconds=seconds
+    )

@@ -1,0 +1,274 @@
+"""The jobs: their records, and the clock that moves them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from airflow_provider_atai.emulator.clock import JobClock, real_now
+from airflow_provider_atai.emulator.errors import conflict, not_found
+from airflow_provider_atai.emulator.ids import server_job_id, type_id
+from airflow_provider_atai.emulator.job_rows import checkpoints_of, life_of, next_at, outcome_of, plan_of
+from airflow_provider_atai.emulator.life_cycle import (
+    TERMINAL,
+    Outcome,
+    Transition,
+    cancelled,
+    plan_life,
+    replanned,
+    stopped,
+)
+from airflow_provider_atai.emulator.outcomes import Outcomes
+from airflow_provider_atai.emulator.settings import Life, Switches
+from airflow_provider_atai.emulator.store import Store
+
+
+class Jobs:
+    """
+    The jobs of every organisation.
+
+    A job's row holds its plan and its status as of the last look. ``settle`` brings the rows up to date, and
+    every public method calls it first, so that lists can be filtered in SQL.
+
+    :param clock: returns the job clock as it runs at the moment; the same for the switches and durations.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        outcomes: Outcomes,
+        *,
+        clock: Callable[[], JobClock],
+        switches: Callable[[], Switches],
+        life: Callable[[], Life],
+    ) -> None:
+        self._store = store
+        self._outcomes = outcomes
+        self._clock = clock
+        self._switches = switches
+        self._life = life
+
+    def settle(self) -> float:
+        """Carry out every transition that is due, and return what the job clock shows."""
+        clock, wall = self._clock(), real_now()
+        now = clock.at(wall)
+        due = self._store.all("SELECT * FROM jobs WHERE next_at <= ?", (now,))
+        if due:
+            with self._store.transaction():
+                for row in due:
+                    self._carry_out(row, clock, wall, now)
+        return now
+
+    def create(
+        self, org: str, *, name: str, config: dict[str, Any], file_uids: Sequence[str], job_id: str | None
+    ) -> sqlite3.Row:
+        """
+        Register a job and return its row.
+
+        :raises RefusedError: 409 when the id is taken and the switches say so.
+        """
+        now, wall = self.settle(), real_now()
+        if job_id is not None and (existing := self._find(org, job_id)) is not None:
+            policy = self._switches().duplicate_job_id
+            if policy == "conflict":
+                raise conflict(f"Job already exists: {job_id}")
+            if policy == "return_existing":
+                return existing
+        job_id = job_id or server_job_id(name)
+        with self._store.transaction():
+            outcome = self._outcomes.take(job_id, name)
+            life = self._life()
+            plan = plan_life(now, life, outcome)
+            pk = self._store.insert(
+                "jobs",
+                org=org,
+                id=job_id,
+                uuid=type_id("job"),
+                name=name,
+                config=json.dumps(config),
+                file_uids=json.dumps(list(file_uids)),
+                status=plan[0].status,
+                created_at=wall,
+                updated_at=wall,
+                born=now,
+                plan=json.dumps(plan),
+                next_at=plan[1].at if len(plan) > 1 else None,
+                life=life.model_dump_json(),
+                outcome=outcome.model_dump_json(),
+            )
+        # A life may be planned to change in the moment in which it begins.
+        self.settle()
+        return self._row(pk)
+
+    def get(self, org: str, job_id: str) -> sqlite3.Row:
+        """
+        Return the row of the newest job with an id.
+
+        :raises RefusedError: 404.
+        """
+        self.settle()
+        return self._required(org, job_id)
+
+    def list(self, org: str, *, limit: int, offset: int, statuses: Sequence[str]) -> list[sqlite3.Row]:
+        """Return the rows of one page; a negative limit means all, no statuses mean every status."""
+        self.settle()
+        direction = "DESC" if self._switches().list_order == "newest_first" else "ASC"
+        wanted = f"AND status IN ({', '.join('?' * len(statuses))})" if statuses else ""
+        return self._store.all(
+            f"SELECT * FROM jobs WHERE org = ? {wanted} ORDER BY pk {direction} LIMIT ? OFFSET ?",
+            (org, *statuses, limit, offset),
+        )
+
+    def stop(self, org: str, job_id: str) -> sqlite3.Row:
+        """
+        Stop a job gracefully and return its row.
+
+        :raises RefusedError: 404, or 409 when it is over.
+        """
+        now = self.settle()
+        row = self._required(org, job_id)
+        policy = self._switches().stop_finalizing
+        if row["status"] in TERMINAL:
+            return self._already_over(row, "stop")
+        if row["status"] == "FINALIZING" and policy == "conflict":
+            raise conflict(f"Cannot stop job {job_id}: its status is FINALIZING")
+        if row["status"] == "STOPPING" or (row["status"] == "FINALIZING" and policy == "ignored"):
+            return row
+        stuck = outcome_of(row).status == "STOPPING"
+        return self._replan(row, stopped(plan_of(row), now, None if stuck else life_of(row).stopping), now)
+
+    def cancel(self, org: str, job_id: str) -> sqlite3.Row:
+        """
+        Cancel a job at once and return its row.
+
+        :raises RefusedError: 404, or 409 when it is over.
+        """
+        now = self.settle()
+        row = self._required(org, job_id)
+        if row["status"] in TERMINAL:
+            return self._already_over(row, "cancel")
+        return self._replan(row, cancelled(plan_of(row), now), now)
+
+    def delete(self, org: str, job_id: str) -> None:
+        """
+        Forget a job.
+
+        :raises RefusedError: 404.
+        """
+        self._store.write("DELETE FROM jobs WHERE pk = ?", (self._required(org, job_id)["pk"],))
+
+    def metrics(self, org: str, job_id: str, *, limit: int, offset: int) -> dict[str, Any]:
+        """
+        Return the metrics of a job, oldest checkpoint first.
+
+        :raises RefusedError: 404.
+        """
+        now = self.settle()
+        records = checkpoints_of(self._required(org, job_id), now)
+        page = records[offset:] if limit < 0 else records[offset : offset + limit]
+        return {"last_checkpoint_step": records[-1]["step"] if records else None, "metrics": page}
+
+    def set_outcome(self, outcome: Outcome, *, job_id: str | None, name: str | None) -> int:
+        """
+        Decide what becomes of jobs: of that id, of that name, or, with neither, of the next one created.
+
+        :return: how many existing jobs it changed.
+        :raises ValueError: when the outcome's moment is no phase.
+        """
+        now = self.settle()
+        plan_life(0, self._life(), outcome)
+        with self._store.transaction():
+            self._outcomes.remember(outcome, job_id=job_id, name=name)
+        if job_id is None and name is None:
+            return 0
+        column, value = ("id", job_id) if job_id is not None else ("name", name)
+        active = self._store.all(
+            f"SELECT * FROM jobs WHERE {column} = ? AND status NOT IN ({', '.join('?' * len(TERMINAL))})",
+            (value, *TERMINAL),
+        )
+        for row in active:
+            fresh = plan_life(row["born"], life_of(row), outcome)
+            self._replan(row, replanned(plan_of(row), fresh, now), now, outcome)
+        return len(active)
+
+    def lose_file(self, file_uid: str) -> None:
+        """Let the jobs that have not read a file yet fail when they want to: it is gone."""
+        if not self._switches().lost_file_fails_job:
+            return
+        now = self.settle()
+        for row in self._store.all("SELECT * FROM jobs WHERE status IN ('REGISTERED', 'STARTING')"):
+            start = next((t.at for t in plan_of(row) if t.status == "RUNNING"), None)
+            if start is not None and file_uid in json.loads(row["file_uids"]):
+                plan = [t for t in plan_of(row) if t.at < start]
+                self._replan(row, [*plan, Transition(start, "FAILED")], now)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many jobs there are of each status that occurs."""
+        self.settle()
+        rows = self._store.all("SELECT status, COUNT(*) AS number FROM jobs GROUP BY status ORDER BY status")
+        return {row["status"]: row["number"] for row in rows}
+
+    def _find(self, org: str, job_id: str) -> sqlite3.Row | None:
+        return self._store.first(
+            "SELECT * FROM jobs WHERE org = ? AND id = ? ORDER BY pk DESC LIMIT 1", (org, job_id)
+        )
+
+    def _required(self, org: str, job_id: str) -> sqlite3.Row:
+        row = self._find(org, job_id)
+        if row is None and self._switches().get_job_by_uuid:
+            row = self._store.first("SELECT * FROM jobs WHERE org = ? AND uuid = ?", (org, job_id))
+        if row is None:
+            raise not_found(f"Job not found: {job_id}")
+        return row
+
+    def _row(self, pk: int) -> sqlite3.Row:
+        return self._store.all("SELECT * FROM jobs WHERE pk = ?", (pk,))[0]
+
+    def _already_over(self, row: sqlite3.Row, verb: str) -> sqlite3.Row:
+        if self._switches().terminal_action == "conflict":
+            raise conflict(f"Cannot {verb} job {row['id']}: its status is {row['status']}")
+        return row
+
+    def _replan(
+        self, row: sqlite3.Row, plan: Sequence[Transition], now: float, outcome: Outcome | None = None
+    ) -> sqlite3.Row:
+        # Every plan keeps the past of the one before it, and settle() has carried that out.
+        carried_out = sum(transition.at <= now for transition in plan_of(row))
+        pending = plan[carried_out:]
+        text = row["outcome"] if outcome is None else outcome.model_dump_json()
+        self._store.write(
+            "UPDATE jobs SET plan = ?, next_at = ?, outcome = ? WHERE pk = ?",
+            (json.dumps(plan), pending[0].at if pending else None, text, row["pk"]),
+        )
+        self.settle()
+        return self._row(row["pk"])
+
+    def _carry_out(self, row: sqlite3.Row, clock: JobClock, wall: float, now: float) -> None:
+        plan = plan_of(row)
+        last = [t for t in plan if t.at <= now][-1]
+        updated = max(row["updated_at"], min(wall, clock.reached(last.at)))
+        self._store.write(
+            "UPDATE jobs SET status = ?, updated_at = ?, next_at = ?, inference_config_path = ? WHERE pk = ?",
+            (
+                last.status,
+                updated,
+                next_at(plan, last.at),
+                self._inference_config_path(row, last, now),
+                row["pk"],
+            ),
+        )
+
+    def _inference_config_path(self, row: sqlite3.Row, last: Transition, now: float) -> str | None:
+        switches = self._switches()
+        if last.status == "COMPLETED":
+            usual = switches.completed_inference_config
+        elif last.status == "STOPPED":
+            usual = switches.stopped_inference_config and bool(checkpoints_of(row, now))
+        else:
+            return None
+        wanted = outcome_of(row).inference_config
+        if not (usual if wanted is None else wanted):
+            return None
+        return f"s3://atai-finetune/inference-configs/{row['id']}.yaml"

@@ -1,0 +1,141 @@
+"""The life of a job as a plan: which status it shows from when on. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from airflow_provider_atai.api.fine_tune import JobStatus
+from airflow_provider_atai.emulator.settings import Life
+
+TERMINAL = frozenset({"COMPLETED", "STOPPED", "CANCELLED", "FAILED"})
+_PHASES = ("REGISTERED", "STARTING", "RUNNING", "FINALIZING")
+
+
+class Transition(NamedTuple):
+    """
+    :param at: the job clock's time.
+    :param status: what the job shows from then on.
+    """
+
+    at: float
+    status: str
+
+
+class Outcome(BaseModel):
+    """
+    What shall become of a job.
+
+    :param status: COMPLETED, FAILED, STOPPED or CANCELLED: how the job ends. Any other status, unlisted ones
+        too, is one that it comes to and does not leave.
+    :param at: when: seconds of the job clock after the creation, or the phase of its life (``RUNNING``) in
+        the middle of which it happens. Default: COMPLETED at the end of its life, a phase when it begins,
+        anything else in RUNNING.
+    :param for_seconds: for a status that ends nothing: how long the job shows it before its life goes on.
+        Default: for ever.
+    :param inference_config: whether the ended job has an inference_config_path. Default: as the switches say.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    status: Annotated[str, Field(min_length=1)] = JobStatus.COMPLETED.value
+    at: float | str | None = None
+    for_seconds: float | None = None
+    inference_config: bool | None = None
+
+
+def plan_life(born: float, life: Life, outcome: Outcome) -> list[Transition]:
+    """
+    Return the whole life of a job that was created when the job clock showed ``born``.
+
+    :raises ValueError: when ``outcome.at`` is a text that is no phase.
+    """
+    normal = _undisturbed(born, life)
+    status = outcome.status
+    if outcome.at is None and status == "COMPLETED":
+        return normal
+    if outcome.at is None and status in _PHASES:
+        return _prolonged(normal, _PHASES.index(status), outcome.for_seconds)
+    moment = _moment(normal, outcome.at)
+    before = [transition for transition in normal if transition.at < moment] or normal[:1]
+    if status == "STOPPED":
+        return [*before, Transition(moment, "STOPPING"), Transition(moment + life.stopping, "STOPPED")]
+    plan = [*before, Transition(moment, status)]
+    if status in TERMINAL or outcome.for_seconds is None:
+        return plan
+    plan.append(Transition(moment + outcome.for_seconds, before[-1].status))
+    plan += _later([t for t in normal if t.at >= moment], outcome.for_seconds)
+    return plan
+
+
+def status_at(plan: Sequence[Transition], now: float) -> str:
+    """Return the status at a time of the job clock."""
+    past = [transition for transition in plan if transition.at <= now]
+    return past[-1].status if past else plan[0].status
+
+
+def replanned(plan: Sequence[Transition], fresh: Sequence[Transition], now: float) -> list[Transition]:
+    """Return the plan with its past kept and its future taken from ``fresh``."""
+    past = [transition for transition in plan if transition.at <= now]
+    status = status_at(fresh, now)
+    if past[-1].status != status:
+        past.append(Transition(now, status))
+    return past + [transition for transition in fresh if transition.at > now]
+
+
+def stopped(plan: Sequence[Transition], now: float, stopping: float | None) -> list[Transition]:
+    """
+    Return the plan of a job that is asked to stop now.
+
+    :param stopping: seconds until it has stopped; None when it never does.
+    """
+    past = [transition for transition in plan if transition.at <= now]
+    past.append(Transition(now, "STOPPING"))
+    return past if stopping is None else [*past, Transition(now + stopping, "STOPPED")]
+
+
+def cancelled(plan: Sequence[Transition], now: float) -> list[Transition]:
+    """Return the plan of a job that is cancelled now."""
+    return [*(t for t in plan if t.at <= now), Transition(now, "CANCELLED")]
+
+
+def trained_seconds(plan: Sequence[Transition], now: float) -> float:
+    """Return how long the job has been RUNNING until now, in seconds of the job clock."""
+    total = 0.0
+    for index, (start, status) in enumerate(plan):
+        if status == "RUNNING":
+            end = plan[index + 1].at if index + 1 < len(plan) else now
+            total += max(0.0, min(end, now) - start)
+    return total
+
+
+def _undisturbed(born: float, life: Life) -> list[Transition]:
+    plan, at = [], born
+    for phase in _PHASES:
+        plan.append(Transition(at, phase))
+        at += float(getattr(life, phase.lower()))
+    return [*plan, Transition(at, "COMPLETED")]
+
+
+def _prolonged(normal: list[Transition], index: int, seconds: float | None) -> list[Transition]:
+    plan = normal[: index + 1]
+    if seconds is None:
+        return plan
+    usual = normal[index + 1].at - normal[index].at
+    return plan + _later(normal[index + 1 :], seconds - usual)
+
+
+def _later(transitions: Sequence[Transition], seconds: float) -> list[Transition]:
+    return [Transition(at + seconds, status) for at, status in transitions]
+
+
+def _moment(normal: Sequence[Transition], at: float | str | None) -> float:
+    if isinstance(at, (int, float)):
+        return normal[0].at + at
+    phase = "RUNNING" if at is None else at
+    if phase not in _PHASES:
+        raise ValueError(f"at must be a number of seconds or one of {', '.join(_PHASES)}, not {phase!r}")
+    index = _PHASES.index(phase)
+    return (normal[index].at + normal[index + 1].at) / 2

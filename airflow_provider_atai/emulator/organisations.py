@@ -1,0 +1,59 @@
+"""The organisations and their API keys."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from airflow_provider_atai.emulator.ids import type_id
+from airflow_provider_atai.emulator.settings import DEFAULT_API_KEY
+from airflow_provider_atai.emulator.store import Store
+
+
+class Organisations:
+    """
+    One organisation for each API key. Only hashes of the keys are stored.
+
+    :param keys: the keys to take from the start; empty means those of the last time, or the default key.
+    """
+
+    def __init__(self, store: Store, keys: Sequence[str]) -> None:
+        self._store = store
+        self._keys = tuple(dict.fromkeys(keys))
+        if keys or store.first("SELECT 1 FROM organisations") is None:
+            self.restore()
+
+    def restore(self) -> None:
+        """Take the keys of the start again."""
+        # Out of the way first: keys may have been handed from one organisation to another meanwhile.
+        self._store.write("UPDATE organisations SET key_hash = uuid")
+        for position, key in enumerate(self._keys or (DEFAULT_API_KEY,)):
+            self.set_key(key, position)
+
+    def set_key(self, key: str, position: int = 0) -> None:
+        """
+        Give an organisation another key; the one before it is no longer taken.
+
+        :param position: 0 for the first organisation, which there always is.
+        :raises ValueError: when the key is that of another organisation.
+        """
+        owner = self._store.first("SELECT position FROM organisations WHERE key_hash = ?", (_hash(key),))
+        if owner is not None and owner["position"] != position:
+            raise ValueError("Another organisation has this key")
+        row = self._store.first("SELECT uuid FROM organisations WHERE position = ?", (position,))
+        uuid = type_id("org") if row is None else row["uuid"]
+        self._store.write(
+            "INSERT OR REPLACE INTO organisations VALUES (?, ?, ?)", (uuid, _hash(key), position)
+        )
+
+    def of_header(self, authorization: str) -> str | None:
+        """Return the organisation's uuid for an Authorization header, or None when the key is not known."""
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        row = self._store.first("SELECT uuid FROM organisations WHERE key_hash = ?", (_hash(key.strip()),))
+        return None if row is None else str(row["uuid"])
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,76 @@
+"""The log of requests, without anything secret in it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from airflow_provider_atai.emulator.clock import real_now
+from airflow_provider_atai.emulator.presigning import SIGNATURE
+from airflow_provider_atai.emulator.store import Store
+from airflow_provider_atai.emulator.timestamps import microseconds
+
+_KEPT = 100_000
+_PRUNE_EVERY = 1_000
+
+
+class RequestLog:
+    """The newest requests of every path but the controls."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def begin(self, method: str, path: str, query: str, fault: int | None) -> int:
+        """Write a request down before it is carried out, and return its number."""
+        pk = self._store.insert(
+            "requests",
+            time=real_now(),
+            method=method,
+            path=path,
+            query=_without_signature(query),
+            fault=fault,
+        )
+        if pk % _PRUNE_EVERY == 0:
+            self._store.write("DELETE FROM requests WHERE pk <= ?", (pk - _KEPT,))
+        return pk
+
+    def end(self, pk: int, status: int | None, body: bytes | None) -> None:
+        """Add what became of a request: the status, None when the connection was dropped, and a JSON body."""
+        text = None if not body else body.decode("utf-8", errors="replace")
+        self._store.write("UPDATE requests SET status = ?, body = ? WHERE pk = ?", (status, text, pk))
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return the log, oldest first."""
+        return [
+            {
+                "time": microseconds(row["time"]),
+                "method": row["method"],
+                "path": row["path"],
+                "query": row["query"],
+                "status": row["status"],
+                "fault": row["fault"],
+                "body": _decoded(row["body"]),
+            }
+            for row in self._store.all("SELECT * FROM requests ORDER BY pk")
+        ]
+
+    def clear(self) -> None:
+        """Forget every request."""
+        self._store.write("DELETE FROM requests")
+
+
+def _without_signature(query: str) -> str:
+    if SIGNATURE not in query:
+        return query
+    pairs = parse_qsl(query, keep_blank_values=True)
+    return urlencode([(name, "removed" if name == SIGNATURE else value) for name, value in pairs])
+
+
+def _decoded(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

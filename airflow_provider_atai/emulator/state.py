@@ -1,0 +1,113 @@
+"""The emulator's parts, put together, and what can be done to all of them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_atai.emulator.clock import JobClock, real_now
+from airflow_provider_atai.emulator.faults import Faults
+from airflow_provider_atai.emulator.files import Files
+from airflow_provider_atai.emulator.jobs import Jobs
+from airflow_provider_atai.emulator.organisations import Organisations
+from airflow_provider_atai.emulator.outcomes import Outcomes
+from airflow_provider_atai.emulator.request_log import RequestLog
+from airflow_provider_atai.emulator.settings import Life, Switches
+from airflow_provider_atai.emulator.store import Store
+from airflow_provider_atai.emulator.uploads import Uploads
+
+
+class Emulator:
+    """
+    The whole state of one emulator.
+
+    :param data_dir: an existing folder; what a former emulator left there is taken up again.
+    :param api_keys: one key for each organisation; empty means those of the last time, or ``sk_emulator``.
+    :param time_scale: seconds of the job clock in a real second; None means as the last time, or 1.
+    """
+
+    def __init__(
+        self, data_dir: Path, *, api_keys: Sequence[str] = (), time_scale: float | None = None
+    ) -> None:
+        self.store = Store(data_dir)
+        self._initial_scale = time_scale if time_scale is not None else 1.0
+        self.switches, self.life, self.clock = self._stored_settings()
+        self._store_clock()
+        self.organisations = Organisations(self.store, api_keys)
+        self.outcomes = Outcomes(self.store)
+        self.jobs = Jobs(
+            self.store,
+            self.outcomes,
+            clock=lambda: self.clock,
+            switches=lambda: self.switches,
+            life=lambda: self.life,
+        )
+        self.files = Files(
+            self.store, clock=lambda: self.clock, life=lambda: self.life, on_lost=self.jobs.lose_file
+        )
+        self.secret = self._signing_secret()
+        self.uploads = Uploads(self.store, self.files, switches=lambda: self.switches, secret=self.secret)
+        self.uploads.recover()
+        self.faults = Faults(self.store)
+        self.requests = RequestLog(self.store)
+        if time_scale is not None:
+            self.change_clock(scale=time_scale)
+
+    def change_clock(
+        self, *, scale: float | None = None, paused: bool | None = None, advance: float = 0.0
+    ) -> None:
+        """Change the job clock. What it jumps over happens at this instant."""
+        self.jobs.settle()
+        self.clock = self.clock.changed(real_now(), scale=scale, paused=paused, advance=advance)
+        self._store_clock()
+        self.jobs.settle()
+
+    def change_switches(self, changes: dict[str, Any]) -> Switches:
+        """
+        Set some switches, and return all.
+
+        :raises pydantic.ValidationError: for a switch or a value that there is not.
+        """
+        self.switches = Switches.model_validate({**self.switches.model_dump(), **changes})
+        self.store.set_setting("switches", self.switches.model_dump())
+        return self.switches
+
+    def change_life(self, changes: dict[str, Any]) -> Life:
+        """
+        Set some durations, for jobs and files made from now on, and return all.
+
+        :raises pydantic.ValidationError: for a duration or a value that there is not.
+        """
+        self.life = Life.model_validate({**self.life.model_dump(), **changes})
+        self.store.set_setting("life", self.life.model_dump())
+        return self.life
+
+    def reset(self) -> None:
+        """Return to the state of a first start: no jobs, files, faults or log, default switches and keys."""
+        self.store.empty()
+        self.files.empty()
+        self.uploads.empty()
+        self.faults.reload()
+        self.switches, self.life, self.clock = self._stored_settings()
+        self._store_clock()
+        self.organisations.restore()
+
+    def _stored_settings(self) -> tuple[Switches, Life, JobClock]:
+        clock = self.store.setting("clock") or {"wall": real_now(), "scale": self._initial_scale}
+        return (
+            Switches.model_validate(self.store.setting("switches") or {}),
+            Life.model_validate(self.store.setting("life") or {}),
+            JobClock(**clock),
+        )
+
+    def _store_clock(self) -> None:
+        self.store.set_setting("clock", vars(self.clock))
+
+    def _signing_secret(self) -> str:
+        secret = self.store.setting("signing_secret")
+        if secret is None:
+            secret = secrets.token_hex(32)
+            self.store.set_setting("signing_secret", secret)
+        return str(secret)

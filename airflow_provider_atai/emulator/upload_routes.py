@@ -1,0 +1,113 @@
+"""The direct-to-cloud half of the Files API."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from airflow_provider_atai.emulator.authentication import organisation_of
+from airflow_provider_atai.emulator.errors import RefusedError
+from airflow_provider_atai.emulator.proxy_uploads import DIRECT_TYPES, base_name, unsupported_type
+from airflow_provider_atai.emulator.state import Emulator
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class InitiateUpload(_Strict):
+    """
+    :param filename: its last segment becomes the file id.
+    :param file_type: the MIME type.
+    :param num_bytes: the size of the whole file.
+    :param resume_if_started: go on with the unfinished upload of this file, when there is one.
+    """
+
+    filename: Annotated[str, Field(min_length=1)]
+    file_type: str
+    num_bytes: int = Field(ge=1)
+    resume_if_started: bool = False
+
+
+class PartNumbers(_Strict):
+    """The parts that need fresh URLs."""
+
+    part_numbers: list[int] = Field(min_length=1)
+
+
+class PartToken(_Strict):
+    """A part, and the ETag that storage answered for it, with or without its quotes."""
+
+    part_number: int
+    part_token: Annotated[str, Field(min_length=1)]
+
+
+class PartTokens(_Strict):
+    """Some parts with their tokens."""
+
+    parts: list[PartToken]
+
+    def by_number(self) -> dict[int, str]:
+        """Return the tokens of the parts."""
+        return {part.part_number: part.part_token for part in self.parts}
+
+
+def upload_router(emulator: Emulator) -> APIRouter:
+    """Return the routes under ``/files/uploads``."""
+    router = APIRouter(prefix="/files/uploads")
+    uploads = emulator.uploads
+
+    @router.post("/initiate")
+    async def initiate(request: Request, body: InitiateUpload) -> JSONResponse:
+        if body.file_type not in DIRECT_TYPES:
+            raise unsupported_type(body.file_type, DIRECT_TYPES)
+        largest = emulator.switches.direct_max_bytes
+        if body.num_bytes > largest:
+            raise RefusedError(413, "invalid_file_size", f"The file is larger than {largest} bytes")
+        row, found = uploads.initiate(
+            organisation_of(request),
+            filename=base_name(body.filename),
+            file_type=body.file_type,
+            num_bytes=body.num_bytes,
+            resume=body.resume_if_started,
+        )
+        return JSONResponse(uploads.initiated(row, _root_url(request), is_resume=found))
+
+    @router.post("/{upload_id}/parts/urls")
+    async def part_urls(request: Request, upload_id: str, body: PartNumbers) -> JSONResponse:
+        row = uploads.open(organisation_of(request), upload_id)
+        return JSONResponse({"parts": uploads.part_urls(row, _root_url(request), body.part_numbers)})
+
+    @router.post("/{upload_id}/parts/checkpoint")
+    async def checkpoint(request: Request, upload_id: str, body: PartTokens) -> JSONResponse:
+        row = uploads.open(organisation_of(request), upload_id)
+        return JSONResponse({"num_checkpointed": uploads.checkpoint(row, body.by_number())})
+
+    @router.post("/{upload_id}/complete")
+    async def complete(request: Request, upload_id: str, body: PartTokens) -> JSONResponse:
+        row = uploads.open(organisation_of(request), upload_id)
+        file = await uploads.complete(row, body.by_number())
+        return JSONResponse(
+            {
+                "file_uid": file["file_uid"],
+                "file_name": file["file_id"],
+                "num_bytes": file["num_bytes"],
+                "file_status": "Registered",
+                "file_attributes": {"metadata_status": "not_extracted"},
+            }
+        )
+
+    @router.post("/{upload_id}/abort")
+    async def abort(request: Request, upload_id: str) -> Response:
+        uploads.abort(organisation_of(request), upload_id)
+        return Response(status_code=200)
+
+    return router
+
+
+def _root_url(request: Request) -> str:
+    # The address that the client used is the one under which it reaches this server.
+    return str(request.base_url).rstrip("/")

@@ -1,0 +1,243 @@
+"""Direct-to-cloud uploads: parts that arrive in any order, and become a file when they are complete."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_atai.emulator.clock import real_now
+from airflow_provider_atai.emulator.errors import conflict, not_found
+from airflow_provider_atai.emulator.files import Files, read_attributes
+from airflow_provider_atai.emulator.ids import type_id
+from airflow_provider_atai.emulator.presigning import presigned_query
+from airflow_provider_atai.emulator.settings import Switches
+from airflow_provider_atai.emulator.store import Store
+from airflow_provider_atai.emulator.timestamps import whole_seconds
+from airflow_provider_atai.emulator.upload_parts import Part, assemble, check_numbers, check_parts, parts_of
+
+
+class Uploads:
+    """
+    The direct uploads of every organisation.
+
+    :param secret: signs the part URLs.
+    """
+
+    def __init__(self, store: Store, files: Files, *, switches: Callable[[], Switches], secret: str) -> None:
+        self._store = store
+        self._files = files
+        self._switches = switches
+        self._secret = secret
+        self._folder = store.data_dir / "uploads"
+        self._folder.mkdir(exist_ok=True)
+
+    def initiate(
+        self, org: str, *, filename: str, file_type: str, num_bytes: int, resume: bool
+    ) -> tuple[sqlite3.Row, bool]:
+        """
+        Begin an upload, or find the unfinished one of the same file.
+
+        :return: the upload's row, and whether it was found.
+        :raises RefusedError: 409 when the name is taken.
+        """
+        if self._files.find(org, filename) is not None:
+            raise conflict(f"File already exists: {filename}")
+        unfinished = self._store.first(
+            "SELECT * FROM uploads WHERE org = ? AND file_id = ? AND state = 'open'", (org, filename)
+        )
+        if unfinished is not None:
+            if resume and (unfinished["file_type"], unfinished["num_bytes"]) == (file_type, num_bytes):
+                return unfinished, True
+            if self._switches().initiate_over_unfinished == "conflict":
+                raise conflict(f"File already exists: {filename}")
+            self.abort(org, unfinished["id"])
+        upload_id = type_id("upl")
+        self._store.insert(
+            "uploads",
+            id=upload_id,
+            org=org,
+            file_id=filename,
+            file_uid=type_id("fil"),
+            file_type=file_type,
+            num_bytes=num_bytes,
+            part_size=self._switches().part_size,
+            part_base=self._switches().part_number_base,
+            state="open",
+        )
+        self._upload_folder(upload_id).mkdir()
+        return self.open(org, upload_id), False
+
+    def open(self, org: str, upload_id: str) -> sqlite3.Row:
+        """
+        Return the row of an unfinished upload.
+
+        :raises RefusedError: 404 for an unknown or aborted one, 409 for a completed one.
+        """
+        row = self._store.first("SELECT * FROM uploads WHERE id = ? AND org = ?", (upload_id, org))
+        if row is None:
+            raise not_found(f"Upload not found: {upload_id}", code="upload_not_found")
+        if row["state"] != "open":
+            raise conflict(f"Upload {upload_id} is already completed")
+        return row
+
+    def initiated(self, row: sqlite3.Row, root_url: str, *, is_resume: bool) -> dict[str, Any]:
+        """Return the answer to an initiate: the fields of both generations of the API."""
+        parts = parts_of(row)
+        done = set(self._tokens(row["id"]))
+        expires = self._expires()
+        return {
+            "upload_id": row["id"],
+            "file_uid": row["file_uid"],
+            "file_name": row["file_id"],
+            "strategy": "simple" if len(parts) == 1 else "multipart",
+            "total_bytes": row["num_bytes"],
+            "num_parts": len(parts),
+            "part_size": row["part_size"],
+            "is_resume": is_resume,
+            "parts": [
+                self._described(row, part, root_url, expires) for part in parts if part.number not in done
+            ],
+            "expires_at": whole_seconds(expires),
+        }
+
+    def part_urls(self, row: sqlite3.Row, root_url: str, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """
+        Return fresh URLs in the order of the request.
+
+        :raises RefusedError: 400 for a number that no part has.
+        """
+        parts = {part.number: part for part in parts_of(row)}
+        check_numbers(parts, numbers)
+        expires = self._expires()
+        return [self._described(row, parts[number], root_url, expires) for number in numbers]
+
+    def receive(self, upload_id: str, number: int, etag: str, content: Path) -> None:
+        """Keep the content of a part: a file within the data directory, which is moved."""
+        num_bytes = content.stat().st_size
+        content.rename(self._upload_folder(upload_id) / str(number))
+        self._store.write(
+            "INSERT INTO upload_parts (upload_id, number, etag, num_bytes) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET etag = excluded.etag, num_bytes = excluded.num_bytes",
+            (upload_id, number, etag, num_bytes),
+        )
+
+    def checkpoint(self, row: sqlite3.Row, tokens: Mapping[int, str]) -> int:
+        """
+        Remember the tokens of parts, so that a resumed upload leaves them out, and return how many they are.
+
+        :raises RefusedError: 400 for a number that no part has.
+        """
+        check_numbers({part.number for part in parts_of(row)}, tokens)
+        with self._store.transaction():
+            for number, token in tokens.items():
+                self._store.write(
+                    "INSERT INTO upload_parts (upload_id, number, token) VALUES (?, ?, ?) "
+                    "ON CONFLICT DO UPDATE SET token = excluded.token",
+                    (row["id"], number, token),
+                )
+        return len(tokens)
+
+    async def complete(self, row: sqlite3.Row, tokens: Mapping[int, str]) -> sqlite3.Row:
+        """
+        Make the file out of the parts, and return its row.
+
+        :raises RefusedError: 400 when a part is missing or another one than its token says, or when the size
+            is not what was announced; 409 when the name was taken meanwhile.
+        """
+        upload_id, parts = row["id"], parts_of(row)
+        check_numbers({part.number for part in parts}, tokens)
+        stored = self._store.all("SELECT * FROM upload_parts WHERE upload_id = ?", (upload_id,))
+        check_parts(
+            parts,
+            {**self._tokens(upload_id), **tokens},
+            {part["number"]: part for part in stored},
+            row["num_bytes"],
+        )
+        if self._files.find(row["org"], row["file_id"]) is not None:
+            raise conflict(f"File already exists: {row['file_id']}")
+        # Assembling gives the loop away: a second complete must not begin meanwhile.
+        self._set_state(upload_id, "assembling")
+        folder = self._upload_folder(upload_id)
+        try:
+            assembled = await asyncio.to_thread(assemble, folder, [part.number for part in parts])
+            attributes = await asyncio.to_thread(read_attributes, assembled, row["file_type"])
+        except BaseException:
+            self._set_state(upload_id, "open")
+            raise
+        file = self._files.add(
+            row["org"],
+            file_id=row["file_id"],
+            file_type=row["file_type"],
+            content=assembled,
+            attributes=attributes,
+            file_uid=row["file_uid"],
+        )
+        self._set_state(upload_id, "completed")
+        # Parts that are sent once more may still be coming in.
+        shutil.rmtree(folder, ignore_errors=True)
+        return file
+
+    def abort(self, org: str, upload_id: str) -> None:
+        """
+        Forget an unfinished upload, which frees its name.
+
+        :raises RefusedError: 404, or 409 when it is completed.
+        """
+        row = self.open(org, upload_id)
+        with self._store.transaction():
+            self._store.write("DELETE FROM uploads WHERE id = ?", (row["id"],))
+            self._store.write("DELETE FROM upload_parts WHERE upload_id = ?", (row["id"],))
+        shutil.rmtree(self._upload_folder(upload_id), ignore_errors=True)
+
+    def recover(self) -> None:
+        """Decide about the uploads whose completion was cut off by a kill; their parts are still there."""
+        self._store.write(
+            "UPDATE uploads SET state = 'completed' "
+            "WHERE state = 'assembling' AND file_uid IN (SELECT file_uid FROM files)"
+        )
+        self._store.write("UPDATE uploads SET state = 'open' WHERE state = 'assembling'")
+        for leftover in (*self._folder.glob("incoming-*"), *self._folder.glob("*/incoming-*")):
+            leftover.unlink()
+
+    def open_count(self) -> int:
+        """Return how many uploads are unfinished."""
+        return len(self._store.all("SELECT 1 FROM uploads WHERE state = 'open'"))
+
+    def empty(self) -> None:
+        """Remove every part."""
+        shutil.rmtree(self._folder)
+        self._folder.mkdir()
+
+    def incoming(self, upload_id: str) -> Path | None:
+        """Return the folder that takes an upload's parts, or None when it is not open."""
+        row = self._store.first("SELECT 1 FROM uploads WHERE id = ? AND state = 'open'", (upload_id,))
+        return None if row is None else self._upload_folder(upload_id)
+
+    def _described(self, row: sqlite3.Row, part: Part, root_url: str, expires: float) -> dict[str, Any]:
+        query = presigned_query(self._secret, row["id"], part.number, expires)
+        return {
+            "part_number": part.number,
+            "url": f"{root_url}/_storage/{row['id']}/{part.number}?{query}",
+            "offset": part.offset,
+            "length": part.length,
+            "expires_at": whole_seconds(expires),
+        }
+
+    def _expires(self) -> float:
+        return real_now() + self._switches().presigned_url_seconds
+
+    def _tokens(self, upload_id: str) -> dict[int, str]:
+        rows = self._store.all(
+            "SELECT number, token FROM upload_parts WHERE upload_id = ? AND token IS NOT NULL", (upload_id,)
+        )
+        return {row["number"]: row["token"] for row in rows}
+
+    def _set_state(self, upload_id: str, state: str) -> None:
+        self._store.write("UPDATE uploads SET state = ? WHERE id = ?", (state, upload_id))
+
+    def _upload_folder(self, upload_id: str) -> Path:
+        return self._folder / upload_id

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_atai.emulator.control import EmulatorControlError
+
+PATHS = [
+    ("GET", "/v0.5/fine-tune/jobs"),
+    ("POST", "/v0.5/fine-tune/jobs"),
+    ("PUT", "/v0.5/fine-tune/jobs/x/cancel"),
+    ("GET", "/v0.5/files/metadata"),
+    ("POST", "/v0.5/files"),
+    ("POST", "/v0.5/files/uploads/initiate"),
+    ("DELETE", "/v0.5/files/delete/x"),
+    ("GET", "/api/files/metadata"),
+    ("GET", "/v0.5/no-such"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer sk_wrong"},
+        {"Authorization": "Bearer "},
+        {"Authorization": "sk_emulator"},
+        {"Authorization": "Basic sk_emulator"},
+        {"X-API-Key": "sk_emulator"},
+    ],
+    ids=["none", "wrong", "empty", "no scheme", "basic", "other header"],
+)
+def test_without_the_key_nothing_is_answered(
+    service: Any, method: str, path: str, headers: dict[str, str]
+) -> None:
+    # A body that would be refused, too, shows that the key comes first.
+    answer = requests.request(
+        method, f"{service.control.root_url}{path}", headers=headers, data=b"{", timeout=30
+    )
+    assert answer.status_code == 401
+    assert answer.json() == {"detail": "Invalid API key" if "Authorization" in headers else "Missing API key"}
+
+
+def test_a_rotated_key(service: Any) -> None:
+    job = service.created()
+    service.control.set_api_key("sk_new")
+    assert service("GET", f"/fine-tune/jobs/{job['id']}").status_code == 401
+    assert type(service)(service.control, key="sk_new").job(job["id"]) == job
+    service.control.reset()
+    assert service("GET", "/fine-tune/jobs").status_code == 200
+
+
+def test_a_key_belongs_to_one_organisation(start_emulator: Any, service: Any) -> None:
+    control = start_emulator(
+        None, "--api-key", "sk_one", "--api-key", "sk_two", "--api-key", "sk_one"
+    ).control
+    one, two = (type(service)(control, key=key) for key in ("sk_one", "sk_two"))
+    orgs = [one.created()["org_uuid"], two.created()["org_uuid"]]
+    with pytest.raises(EmulatorControlError, match="Another organisation"):
+        control.set_api_key("sk_two")
+    assert [one.created()["org_uuid"], two.created()["org_uuid"]] == orgs
+
+
+def test_reset_gives_everybody_their_own_key_again(start_emulator: Any, service: Any) -> None:
+    control = start_emulator(None, "--api-key", "sk_one", "--api-key", "sk_two").control
+    orgs = [type(service)(control, key=key).created()["org_uuid"] for key in ("sk_one", "sk_two")]
+    control.set_api_key("sk_three")
+    control.set_api_key("sk_one", organisation=1)
+    assert type(service)(control, key="sk_one").created()["org_uuid"] == orgs[1]
+    control.reset()
+    assert [type(service)(control, key=key).created()["org_uuid"] for key in ("sk_one", "sk_two")] == orgs
+
+
+def test_the_controls_need_no_key(service: Any) -> None:
+    assert requests.get(f"{service.control.root_url}/_emulator", timeout=30).status_code == 200

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_atai.emulator.clock import JobClock
+
+
+def test_runs_at_its_scale() -> None:
+    clock = JobClock(wall=100, job=7, scale=60)
+    assert clock.at(100) == 7
+    assert clock.at(102) == 127
+
+
+def test_does_not_run_backwards_when_real_time_does() -> None:
+    assert JobClock(wall=100, job=7).at(50) == 7
+    assert JobClock(wall=100, job=7).changed(50, advance=1) == JobClock(wall=100, job=8)
+
+
+@pytest.mark.parametrize(
+    ("change", "at_110", "at_120"),
+    [
+        ({}, 10, 20),
+        ({"scale": 5}, 10, 60),
+        ({"paused": True}, 10, 10),
+        ({"advance": 1000}, 1010, 1020),
+        ({"advance": 1000, "paused": True}, 1010, 1010),
+    ],
+)
+def test_change(change: dict[str, float], at_110: float, at_120: float) -> None:
+    clock = JobClock(wall=100).changed(110, **change)
+    assert (clock.at(110), clock.at(120)) == (at_110, at_120)
+
+
+def test_resumes_at_the_scale_it_had() -> None:
+    paused = JobClock(wall=0, scale=10).changed(1, paused=True)
+    assert paused.changed(5, paused=False).at(6) == 20
+
+
+@pytest.mark.parametrize(
+    ("clock", "job", "wall"),
+    [
+        (JobClock(wall=100, job=10, scale=4), 50, 110),
+        (JobClock(wall=100, job=10, scale=4), 10, 100),
+        # A jump from before 3 to 10 was at 100.
+        (JobClock(wall=100, job=10, scale=4), 3, 100),
+        (JobClock(wall=100, job=10, paused=True), 3, 100),
+    ],
+)
+def test_reached(clock: JobClock, job: float, wall: float) -> None:
+    assert clock.reached(job) == wall

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_atai.emulator.__main__ import main
+
+
+def test_says_where_it_listens_and_listens_on_loopback_alone(start_emulator: Any) -> None:
+    emulator = start_emulator()
+    assert re.fullmatch(r"ATAI emulator listening on http://127\.0\.0\.1:\d+/v0\.5", emulator.announcement)
+    assert emulator.control.state()["base_url"] in emulator.announcement
+    port = int(emulator.control.root_url.rpartition(":")[2])
+    addresses = socket.getaddrinfo(socket.gethostname(), port, socket.AF_INET, socket.SOCK_STREAM)
+    for address in {entry[4][0] for entry in addresses if not str(entry[4][0]).startswith("127.")}:
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"http://{address}:{port}/_emulator", timeout=5)
+
+
+def test_takes_the_default_key(start_emulator: Any) -> None:
+    url = f"{start_emulator().control.base_url}/fine-tune/jobs"
+    assert requests.get(url, headers={"Authorization": "Bearer sk_emulator"}, timeout=30).json() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ends_in_order_and_leaves_no_temporary_folder(
+    start_emulator: Any, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    emulator = start_emulator()
+    assert [path.name[:14] for path in tmp_path.iterdir()] == ["atai-emulator-"]
+    assert emulator.end(number) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_keeps_a_data_dir_that_it_made(start_emulator: Any, tmp_path: Path) -> None:
+    data_dir = tmp_path / "new" / "folder"
+    assert start_emulator(data_dir).end() == 0
+    assert (data_dir / "emulator.sqlite3").is_file()
+
+
+def test_a_port_in_use_is_said_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "airflow_provider_atai.emulator", "--port", str(port)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"atai-emulator: cannot listen on 127.0.0.1:{port}: ")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--time-scale", "0"], ["--time-scale", "-1"], ["--port", "x"]])
+def test_refuses_what_makes_no_sense(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+
+
+def test_without_the_extra_it_says_how_to_install_it() -> None:
+    code = (
+        "import sys; sys.modules['uvicorn'] = None; "
+        "from airflow_provider_atai.emulator.__main__ import main; sys.exit(main([]))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    assert "pip install 'airflow-provider-atai[emulator]'" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_stray_connection_does_not_disturb(start_emulator: Any) -> None:
+    control = start_emulator().control
+    host, _, port = control.root_url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    assert control.state()["jobs"] == {}

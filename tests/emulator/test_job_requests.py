@@ -1,0 +1,130 @@
+"""What a create-job request may not be."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+REMOVED = object()
+
+
+def changed(body: dict[str, Any], path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
+    body = deepcopy(body)
+    target: Any = body
+    for step in path[:-1]:
+        target = target[step]
+    if value is REMOVED:
+        del target[path[-1]]
+    else:
+        target[path[-1]] = value
+    return body
+
+
+DATASET = ("config", "datasets", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code", "said"),
+    [
+        (("name",), REMOVED, "missing_parameter", "name"),
+        (("config",), REMOVED, "missing_parameter", "config"),
+        (("config", "datasets"), REMOVED, "missing_parameter", "config.datasets"),
+        ((*DATASET, "name"), REMOVED, "missing_parameter", "config.datasets.0.name"),
+        ((*DATASET, "split"), REMOVED, "missing_parameter", "config.datasets.0.split"),
+        ((*DATASET, "file_ids"), REMOVED, "missing_parameter", "config.datasets.0.file_ids"),
+        (("name",), "", "invalid_parameter", "name"),
+        (("name",), 7, "invalid_parameter", "name"),
+        (("name",), None, "invalid_parameter", "name"),
+        (("id",), "", "invalid_parameter", "id"),
+        (("id",), "x" * 65, "invalid_parameter", "id"),
+        (("id",), 7, "invalid_parameter", "id"),
+        (("config",), [], "invalid_parameter", "config"),
+        (("config", "model"), 7, "invalid_parameter", "config.model"),
+        (("config", "datasets"), [], "invalid_parameter", "config.datasets"),
+        (("config", "datasets"), {}, "invalid_parameter", "config.datasets"),
+        (("config", "datasets"), ["train.jsonl"], "invalid_parameter", "config.datasets.0"),
+        ((*DATASET, "split"), "test", "invalid_parameter", "config.datasets.0.split"),
+        ((*DATASET, "split"), "eval", "missing_parameter", "'train'"),
+        ((*DATASET, "file_ids"), "train.jsonl", "invalid_parameter", "config.datasets.0.file_ids"),
+        ((*DATASET, "file_ids"), [], "invalid_parameter", "config.datasets.0.file_ids"),
+        ((*DATASET, "file_ids"), [7], "invalid_parameter", "config.datasets.0.file_ids.0"),
+        ((*DATASET, "file_ids"), ["no-such.jsonl"], "invalid_parameter", "no-such.jsonl"),
+    ],
+)
+def test_refused(service: Any, path: tuple[str | int, ...], value: Any, code: str, said: str) -> None:
+    service.upload()
+    answer = service("POST", "/fine-tune/jobs", json=changed(service.body(), path, value))
+    assert (answer.status_code, service.code_of(answer)) == (400, code)
+    (entry,) = answer.json()["errors"]
+    assert said in entry["message"]
+    assert entry["error_uid"].startswith("err-")
+    assert service.control.jobs() == []
+
+
+def test_every_mistake_is_an_entry(service: Any) -> None:
+    answer = service("POST", "/fine-tune/jobs", json={"id": "", "config": {}})
+    assert answer.status_code == 400
+    assert [(entry["code"], entry["message"].split(": ")[0]) for entry in answer.json()["errors"]] == [
+        ("missing_parameter", "Missing required parameter"),
+        ("invalid_parameter", "Invalid value for id"),
+        ("missing_parameter", "Missing required parameter"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"data": b"{", "headers": {"Content-Type": "application/json"}},
+        {"data": b"\xff\xfe", "headers": {"Content-Type": "application/json"}},
+        {"json": []},
+        {"json": "text"},
+        {"data": b'{"name": "x"}'},
+        {},
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(service: Any, options: dict[str, Any]) -> None:
+    answer = service("POST", "/fine-tune/jobs", **options)
+    assert answer.status_code == 400
+    assert answer.json()["errors"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("id",), "x" * 64),
+        (("id",), "with space+and/slash?"),
+        (("id",), None),
+        (("config", "model"), None),
+        (("config", "model"), REMOVED),
+        (("config", "model"), "Newton::another"),
+        (("config", "epochs"), 3),
+        (("tags",), ["x"]),
+    ],
+)
+def test_accepted(service: Any, path: tuple[str | int, ...], value: Any) -> None:
+    service.upload()
+    answer = service("POST", "/fine-tune/jobs", json=changed(service.body(), path, value))
+    assert answer.status_code == 200, answer.text
+
+
+def test_the_uid_of_a_file_is_not_its_id(service: Any) -> None:
+    uid = service.upload()
+    assert service.create(file_id=uid).status_code == 400
+
+
+def test_the_files_of_another_organisation_do_not_exist(start_emulator: Any, service: Any) -> None:
+    control = start_emulator(None, "--api-key", "sk_one", "--api-key", "sk_two").control
+    one, two = type(service)(control, key="sk_one"), type(service)(control, key="sk_two")
+    one.upload()
+    job = one.create().json()
+    assert two.create().status_code == 400
+    assert two("GET", f"/fine-tune/jobs/{job['id']}").status_code == 404
+    assert two("GET", "/fine-tune/jobs").json() == []
+    assert two("GET", "/files/download/train.jsonl").status_code == 404
+    upload = one.initiate("half.jsonl")
+    assert two("POST", f"/files/uploads/{upload['upload_id']}/abort").status_code == 404
+    assert two.initiate("half.jsonl")["upload_id"] != upload["upload_id"]
+    two.upload()
+    assert two.create().json()["org_uuid"] != job["org_uuid"]
