@@ -1,0 +1,179 @@
+"""The hook: from an Airflow connection to the Archetype AI API."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_atai.api.errors import AtaiConfigurationError
+from airflow_provider_atai.hooks.settings import ClientSettings, client_settings
+from airflow_provider_atai.provider_info import CONNECTION_TYPE, UI_FIELD_BEHAVIOUR
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_atai.api.client import AtaiClient
+    from airflow_provider_atai.api.files import FilesApi
+    from airflow_provider_atai.api.fine_tune import FineTuneApi
+
+
+class AtaiHook(BaseHook):
+    """
+    Talk to the Archetype AI API with the address and the key of an Airflow connection.
+
+    Nothing is read or sent before :attr:`client` is used.
+
+    :param atai_conn_id: the connection of type ``atai``. Its host is the API's base URL (default
+        ``https://api.u1.archetypeai.app/v0.5``; a bare root gets ``/v0.5``, a path is kept), its password the
+        API key. Known extras: ``timeout`` (seconds), ``verify`` (true, false or a CA bundle's path),
+        ``proxy`` (URL) and ``console_url_template`` (a job page's URL with ``{job_id}`` in it).
+    """
+
+    conn_name_attr = "atai_conn_id"
+    default_conn_name = "atai_default"
+    conn_type = CONNECTION_TYPE
+    hook_name = "Archetype AI"
+
+    def __init__(self, atai_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.atai_conn_id = atai_conn_id
+
+    @staticmethod
+    def get_ui_field_behaviour() -> dict[str, Any]:
+        """
+        Return the connection form for Airflow before 3.2, which does not read it from the provider
+        info.
+        """
+        return UI_FIELD_BEHAVIOUR
+
+    @cached_property
+    def settings(self) -> ClientSettings:
+        """
+        The connection, read and checked.
+
+        :raises AtaiConfigurationError: when it has no key or holds something malformed.
+        """
+        connection = self.get_connection(self.atai_conn_id)
+        return self._settings(connection, connection.extra_dejson)
+
+    async def aload_settings(self) -> None:
+        """
+        Read the connection, unless it was read already, without blocking the event loop. For triggers.
+
+        :raises AtaiConfigurationError: as :attr:`settings`.
+        """
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        if "settings" in self.__dict__:
+            return
+        connection = await get_async_connection(self.atai_conn_id, hook=self)
+        extra = await get_async_extra_dejson(connection)
+        # Masking talks to the supervisor, which must not happen on the event loop's own thread.
+        self.settings = await asyncio.to_thread(self._settings, connection, extra)
+
+    def forget_connection(self) -> None:
+        """Read the connection again at the next call: keys are rotated while jobs run for hours."""
+        self.__dict__.pop("settings", None)
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the service. The hook can still be used, and opens others then."""
+        client: AtaiClient | None = self.__dict__.pop("client", None)
+        for name in ("fine_tune", "files"):
+            self.__dict__.pop(name, None)
+        if client is not None:
+            client.close()
+
+    def clone(self) -> AtaiHook:
+        """Return a hook of the same connection as it was read, with an HTTP session of its own."""
+        hook = AtaiHook(self.atai_conn_id)
+        hook.settings = self.settings
+        return hook
+
+    @cached_property
+    def client(self) -> AtaiClient:
+        """The API client for the connection."""
+        from airflow_provider_atai.api.client import AtaiClient
+
+        settings = self.settings
+        try:
+            return AtaiClient(
+                base_url=settings.base_url,
+                api_key=settings.api_key,
+                timeout=settings.timeout,
+                verify=settings.verify,
+                proxy=settings.proxy,
+            )
+        except ValueError as error:
+            raise AtaiConfigurationError(f"Connection {self.atai_conn_id!r}: {error}") from None
+
+    @cached_property
+    def fine_tune(self) -> FineTuneApi:
+        """The calls on fine-tune jobs."""
+        from airflow_provider_atai.api.fine_tune import FineTuneApi
+
+        return FineTuneApi(self.client)
+
+    @cached_property
+    def files(self) -> FilesApi:
+        """The calls on files."""
+        from airflow_provider_atai.api.files import FilesApi
+
+        return FilesApi(self.client)
+
+    def get_conn(self) -> AtaiClient:
+        """Return :attr:`client`."""
+        return self.client
+
+    def console_url(self, job_id: str) -> str | None:
+        """
+        Return the address of a job's page, or None where the connection gives no template.
+
+        No console address is documented, so none is guessed.
+        """
+        template = self.settings.console_url_template
+        if template is None:
+            return None
+        from urllib.parse import quote
+
+        return template.replace("{job_id}", quote(job_id, safe=""))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """
+        Ask for one job: the cheapest documented call that needs the address and the key to be right.
+
+        :return: whether it worked, and what to do when it did not.
+        """
+        from airflow_provider_atai.hooks.connection_test import explain
+
+        try:
+            self.fine_tune.list(limit=1)
+        except Exception as error:
+            return False, explain(error, conn_id=self.atai_conn_id)
+        return True, f"{self.client.base_url} accepted the API key."
+
+    def _settings(self, connection: Connection, extra: Any) -> ClientSettings:
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        if not isinstance(extra, dict):
+            raise AtaiConfigurationError(
+                f"The extra of connection {self.atai_conn_id!r} must be a JSON object."
+            )
+        settings = client_settings(
+            conn_id=self.atai_conn_id,
+            host=connection.host,
+            port=connection.port,
+            schema=connection.schema,
+            password=connection.password,
+            extra={key: value for key, value in extra.items() if value not in (None, "")},
+            environ=os.environ,
+        )
+        # A key from ATAI_API_KEY is no part of the connection, so Airflow does not know it as a secret.
+        mask_secret(settings.api_key)
+        if settings.proxy:
+            mask_secret(settings.proxy)
+        return settings

@@ -1,0 +1,65 @@
+"""Says what is wrong with a connection, from the error that trying it ended in. Pure."""
+
+from __future__ import annotations
+
+from airflow_provider_atai.api.errors import (
+    AtaiApiError,
+    AtaiAuthenticationError,
+    AtaiConfigurationError,
+    AtaiConnectionError,
+    AtaiNotFoundError,
+    AtaiPermissionError,
+    AtaiRateLimitError,
+    AtaiResponseError,
+    AtaiServerError,
+)
+
+_ADVICE_BY_REASON = {
+    "dns": "The host name cannot be resolved. Check the host of the connection.",
+    "refused": "Nothing listens at that address. Check host and port of the connection.",
+    "tls": "The TLS certificate was not accepted. Check the host, or set 'verify' for a private authority.",
+    "proxy": "The proxy does not let the request through. Check the extra 'proxy' and HTTPS_PROXY.",
+    "timeout": "The service did not answer in time. Check the network, or raise the extra 'timeout'.",
+    "dropped": "The service closed the connection without an answer. Try again; if it stays, check the host.",
+    "url": "The host of the connection is not an address. Write it like https://api.u1.archetypeai.app/v0.5.",
+}
+
+
+def explain(error: Exception, *, conn_id: str) -> str:
+    """
+    Return what happened and what to do about it.
+
+    :param error: what the attempt ended in.
+    :param conn_id: the connection that was tried.
+    """
+    return f"{_advice(error, conn_id)} ({error})"
+
+
+def _advice(error: Exception, conn_id: str) -> str:
+    match error:
+        case AtaiConfigurationError():
+            return "The connection cannot be used as it is."
+        case AtaiAuthenticationError():
+            return (
+                "The service does not know this API key. Keys belong to one environment: check that key "
+                "and host of the connection are of the same one."
+            )
+        case AtaiPermissionError():
+            return "The API key is known, but may not list fine-tune jobs. Ask for the permission."
+        case AtaiNotFoundError():
+            return (
+                "The host answers, but there is no fine-tune API at this address. Check the path of the "
+                "host, such as /v0.5."
+            )
+        case AtaiRateLimitError():
+            return "The service gets too many requests at the moment. Try again later."
+        case AtaiServerError():
+            return "The service is out of order at the moment. Try again later."
+        case AtaiApiError():
+            return "The service refuses the request."
+        case AtaiResponseError():
+            return "What answers at this address is not the API. Check the host of the connection."
+        case AtaiConnectionError():
+            return _ADVICE_BY_REASON.get(error.reason, "The service cannot be reached. Check the network.")
+        case _:
+            return f"Connection {conn_id!r} cannot be read."

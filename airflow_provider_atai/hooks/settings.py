@@ -1,0 +1,130 @@
+"""What an Airflow connection of type ``atai`` means for the API client: pure, without network or Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_atai.api.errors import AtaiConfigurationError
+
+DEFAULT_BASE_URL = "https://api.u1.archetypeai.app/v0.5"
+DEFAULT_CONNECT_SECONDS = 10.0
+DEFAULT_READ_SECONDS = 60.0
+KNOWN_EXTRAS = ("timeout", "verify", "proxy", "console_url_template")
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """
+    All that :class:`~airflow_provider_atai.api.client.AtaiClient` needs to know.
+
+    :param base_url: the API's base URL, as the connection or the environment names it.
+    :param api_key: the API key; kept out of the repr.
+    :param timeout: seconds to connect and seconds to wait for an answer.
+    :param verify: whether TLS certificates are checked, or the path of a bundle of authorities.
+    :param proxy: URL of an HTTP proxy, or None for the environment's.
+    :param console_url_template: a job page's URL with ``{job_id}`` in it, or None.
+    """
+
+    base_url: str
+    api_key: str = field(repr=False)
+    timeout: tuple[float, float] = (DEFAULT_CONNECT_SECONDS, DEFAULT_READ_SECONDS)
+    verify: bool | str = True
+    proxy: str | None = field(default=None, repr=False)
+    console_url_template: str | None = None
+
+
+def client_settings(
+    *,
+    conn_id: str,
+    host: str | None,
+    port: int | None,
+    schema: str | None,
+    password: str | None,
+    extra: Mapping[str, Any],
+    environ: Mapping[str, str],
+) -> ClientSettings:
+    """
+    Read a connection's fields; ``ATAI_API_ENDPOINT`` and ``ATAI_API_KEY`` fill in only what it leaves empty.
+
+    :raises AtaiConfigurationError: when the key is missing or an extra is unknown or malformed; the message
+        says what to write instead and never holds the key.
+    """
+    api_key = (password or environ.get("ATAI_API_KEY") or "").strip()
+    if not api_key:
+        raise AtaiConfigurationError(
+            f"Connection {conn_id!r} has no API key. Put the key (sk_...) into its Password field, "
+            "or set ATAI_API_KEY where the task and the triggerer run."
+        )
+    unknown = sorted(set(extra) - set(KNOWN_EXTRAS))
+    if unknown:
+        raise AtaiConfigurationError(
+            f"Connection {conn_id!r} has unknown extras: {', '.join(unknown)}. "
+            f"Known are: {', '.join(KNOWN_EXTRAS)}. The API key belongs into the Password field."
+        )
+    template = _text(extra.get("console_url_template"))
+    if template is not None and "{job_id}" not in template:
+        raise AtaiConfigurationError(
+            f"The extra console_url_template of connection {conn_id!r} must hold {{job_id}}, as in "
+            "https://console.example.com/jobs/{job_id}"
+        )
+    return ClientSettings(
+        base_url=_base_url(host, port, schema) or environ.get("ATAI_API_ENDPOINT") or DEFAULT_BASE_URL,
+        api_key=api_key,
+        timeout=_timeout(conn_id, extra.get("timeout")),
+        verify=_verify(conn_id, extra.get("verify")),
+        proxy=_text(extra.get("proxy")),
+        console_url_template=template,
+    )
+
+
+def _base_url(host: str | None, port: int | None, schema: str | None) -> str | None:
+    # An AIRFLOW_CONN_ URI is split by Airflow: atai://:key@host:8765/v0.5 arrives as host, port and schema.
+    host = _text(host)
+    if host is None:
+        return None
+    if "://" not in host:
+        host = f"https://{host}"
+    scheme, _, rest = host.partition("://")
+    location, slash, path = rest.partition("/")
+    if port and ":" not in location.rpartition("]")[2]:
+        location = f"{location}:{port}"
+    if schema and not path:
+        slash, path = "/", schema.strip("/")
+    return f"{scheme}://{location}{slash}{path}"
+
+
+def _timeout(conn_id: str, value: Any) -> tuple[float, float]:
+    if value in (None, ""):
+        return DEFAULT_CONNECT_SECONDS, DEFAULT_READ_SECONDS
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    # Also refuses nan, which compares false with everything.
+    if not 0 < seconds <= 3600:
+        raise AtaiConfigurationError(
+            f"The extra timeout of connection {conn_id!r} must be a number of seconds above 0, not {value!r}."
+        )
+    return min(DEFAULT_CONNECT_SECONDS, seconds), seconds
+
+
+def _verify(conn_id: str, value: Any) -> bool | str:
+    if value in (None, ""):
+        return True
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        lowered = value.strip().lower()
+        if lowered in ("true", "false"):
+            return lowered == "true"
+        return value.strip()
+    raise AtaiConfigurationError(
+        f"The extra verify of connection {conn_id!r} must be true, false or the path of a CA bundle, "
+        f"not {value!r}."
+    )
+
+
+def _text(value: Any) -> str | None:
+    return str(value).strip() or None if value is not None else None

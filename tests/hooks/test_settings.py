@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_atai.api.errors import AtaiConfigurationError
+from airflow_provider_atai.hooks.settings import DEFAULT_BASE_URL, ClientSettings, client_settings
+
+EMPTY = {"host": None, "port": None, "schema": None, "password": None, "extra": {}, "environ": {}}
+KEY = "sk_secret"
+
+
+def read(**fields) -> ClientSettings:
+    return client_settings(**{**EMPTY, "conn_id": "atai_default", "password": KEY, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "base_url"),
+    [
+        ({}, DEFAULT_BASE_URL),
+        ({"host": ""}, DEFAULT_BASE_URL),
+        ({"host": "https://api.stage.example"}, "https://api.stage.example"),
+        ({"host": "https://platform.example/api"}, "https://platform.example/api"),
+        ({"host": "api.example"}, "https://api.example"),
+        ({"host": "api.example/v0.5"}, "https://api.example/v0.5"),
+        # What Airflow makes of atai://:key@api.example:8443/v0.5
+        ({"host": "api.example", "port": 8443, "schema": "v0.5"}, "https://api.example:8443/v0.5"),
+        ({"host": "http://127.0.0.1", "port": 8765}, "http://127.0.0.1:8765"),
+        ({"host": "http://127.0.0.1:8765/v0.5", "port": 1}, "http://127.0.0.1:8765/v0.5"),
+        ({"host": "http://[::1]", "port": 8765}, "http://[::1]:8765"),
+        ({"host": "http://[::1]:1", "port": 8765}, "http://[::1]:1"),
+        ({"host": None, "environ": {"ATAI_API_ENDPOINT": "https://env.example"}}, "https://env.example"),
+        (
+            {"host": "https://c.example", "environ": {"ATAI_API_ENDPOINT": "https://e.example"}},
+            "https://c.example",
+        ),
+    ],
+)
+def test_base_url(fields, base_url):
+    assert read(**fields).base_url == base_url
+
+
+@pytest.mark.parametrize(
+    ("password", "environ", "key"),
+    [
+        (KEY, {}, KEY),
+        (f" {KEY}\n", {}, KEY),
+        (KEY, {"ATAI_API_KEY": "sk_env"}, KEY),
+        ("", {"ATAI_API_KEY": "sk_env"}, "sk_env"),
+        (None, {"ATAI_API_KEY": "sk_env"}, "sk_env"),
+    ],
+)
+def test_the_environment_fills_in_only_what_is_empty(password, environ, key):
+    assert read(password=password, environ=environ).api_key == key
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ({}, {"timeout": (10.0, 60.0), "verify": True, "proxy": None, "console_url_template": None}),
+        ({"timeout": 5}, {"timeout": (5.0, 5.0)}),
+        ({"timeout": "120"}, {"timeout": (10.0, 120.0)}),
+        ({"verify": False}, {"verify": False}),
+        ({"verify": "False"}, {"verify": False}),
+        ({"verify": "/etc/ca.pem"}, {"verify": "/etc/ca.pem"}),
+        ({"proxy": "http://proxy:3128"}, {"proxy": "http://proxy:3128"}),
+        ({"console_url_template": "https://c/{job_id}"}, {"console_url_template": "https://c/{job_id}"}),
+    ],
+)
+def test_extras(extra, expected):
+    settings = read(extra=extra)
+    assert {name: getattr(settings, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"password": None}, "has no API key. Put the key"),
+        ({"password": "  "}, "has no API key"),
+        ({"extra": {"api_key": KEY}}, "unknown extras: api_key"),
+        ({"extra": {"verfy": False}}, "unknown extras: verfy. Known are: timeout, verify"),
+        ({"extra": {"timeout": 0}}, "timeout .* number of seconds above 0"),
+        ({"extra": {"timeout": "soon"}}, "timeout"),
+        ({"extra": {"timeout": "nan"}}, "timeout"),
+        ({"extra": {"timeout": [5]}}, "timeout"),
+        ({"extra": {"verify": 1}}, "verify .* true, false or the path"),
+        ({"extra": {"console_url_template": "https://c/jobs"}}, "must hold {job_id}"),
+    ],
+)
+def test_what_is_wrong_is_said_without_the_key(fields, says):
+    with pytest.raises(AtaiConfigurationError, match=says) as raised:
+        read(**fields)
+    assert "atai_default" in str(raised.value)
+    assert KEY not in str(raised.value)
+
+
+def test_neither_key_nor_proxy_is_in_the_repr():
+    settings = read(extra={"proxy": "http://user:hunter2@proxy:3128"})
+    assert KEY not in repr(settings)
+    assert "hunter2" not in repr(settings)
