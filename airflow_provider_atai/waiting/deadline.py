@@ -1,0 +1,89 @@
+"""When a wait gives up, as an absolute time. Pure."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+# Airflow enforces an execution_timeout itself while a worker runs the task, and knows only one way to end it.
+# Ours comes a little earlier, so that the job gets what the DAG author chose for it.
+_HEAD_START = timedelta(seconds=30)
+_HEAD_START_SHARE = 0.1
+# How much later Airflow's own timeout of a deferred task comes: it is there for the case that ours never
+# fires.
+BACKSTOP_MARGIN = timedelta(minutes=5)
+
+
+def seconds_of(value: object, argument: str) -> float | None:
+    """
+    Return a duration in seconds.
+
+    :param value: seconds or a timedelta; None stays None.
+    :param argument: the argument's name, for the message.
+    :raises ValueError: it is no positive duration.
+    """
+    if value is None:
+        return None
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise ValueError(f"{argument} must be a positive number of seconds or a timedelta, not {value!r}.")
+    return float(seconds)
+
+
+def wait_deadline(
+    *,
+    counts_from: datetime | None,
+    started_at: datetime,
+    now: datetime,
+    timeout: float | None,
+    execution_timeout: timedelta | None,
+) -> datetime | None:
+    """
+    Return when a task gives up waiting.
+
+    :param counts_from: from when ``timeout`` counts, so that no retry renews it: for the task that owns the
+        job when the service made it, for a sensor when its first try began. A time in the future is a clock
+        that goes wrong, and counts as now, as None does.
+    :param started_at: when this try began; ``execution_timeout`` counts from there.
+    :param now: the time.
+    :param timeout: seconds, None for no limit.
+    :param execution_timeout: Airflow's limit for the try, which Airflow does not enforce while a task is
+        deferred (apache/airflow#69678).
+    :return: the earlier of the two, None without a limit.
+    """
+    limits = []
+    if timeout is not None:
+        limits.append(min(counts_from or now, now) + timedelta(seconds=timeout))
+    if execution_timeout is not None:
+        limits.append(started_at + execution_timeout - _head_start(execution_timeout))
+    # Plain, since the service's times are pendulum's, which Airflow's processes do not send to one another.
+    return datetime.fromtimestamp(min(limits).timestamp(), UTC) if limits else None
+
+
+def seconds_before_airflow(*, timeout: float, execution_timeout: timedelta | None) -> float:
+    """
+    Return how long before Airflow's own timeout of a deferral the wait gives up.
+
+    For a task that the scheduler defers: nobody knows when the DAG is parsed when that will be, but Airflow
+    tells the trigger when its own timeout is. That is :data:`BACKSTOP_MARGIN` after ours, or the task's
+    ``execution_timeout`` where that is shorter.
+
+    :param timeout: seconds that the wait may take.
+    :param execution_timeout: Airflow's limit for the try.
+    """
+    ours, airflows = timedelta(seconds=timeout), timedelta(seconds=timeout) + BACKSTOP_MARGIN
+    if execution_timeout is not None:
+        ours = min(ours, execution_timeout - _head_start(execution_timeout))
+        airflows = min(airflows, execution_timeout)
+    return (airflows - ours).total_seconds()
+
+
+def backstop(deadline: datetime | None, now: datetime) -> timedelta | None:
+    """Return the timeout to give to Airflow when deferring, None without a deadline."""
+    if deadline is None:
+        return None
+    return timedelta(seconds=max(0.0, (deadline - now).total_seconds())) + BACKSTOP_MARGIN
+
+
+def _head_start(limit: timedelta) -> timedelta:
+    return min(_HEAD_START, limit * _HEAD_START_SHARE)

@@ -1,0 +1,89 @@
+"""Looks for many jobs at once, in the list of active ones."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_atai.api.errors import AtaiResponseError
+from airflow_provider_atai.api.fine_tune import ACTIVE_STATUSES, TERMINAL_STATUSES, FineTuneJob
+
+if TYPE_CHECKING:
+    from airflow_provider_atai.api.fine_tune import FineTuneApi
+
+PAGE_SIZE = 1000
+# A service that took no notice of the offset would send the same page for ever.
+_MOST_PAGES = 100
+
+
+@dataclass
+class Listing:
+    """
+    What the list says of the wanted jobs.
+
+    :param seen: the status of each wanted job that is listed as active, by the id that it was wanted by.
+    :param changed: the jobs among them whose status is another one than before.
+    :param requests: how many pages were read.
+    """
+
+    seen: dict[str, str] = field(default_factory=dict)
+    changed: dict[str, FineTuneJob] = field(default_factory=dict)
+    requests: int = 0
+
+
+def list_active(api: FineTuneApi, wanted: Collection[str], known: Mapping[str, str | None]) -> Listing:
+    """
+    Look for jobs among the active ones, page by page, until all are seen or the list ends.
+
+    Only the records of jobs whose status changed are parsed: from one look to the next that is hardly any.
+
+    :param api: the calls on jobs.
+    :param wanted: ids, or uuids, of the jobs.
+    :param known: the last known status of each.
+    :raises AtaiError: as the list call does.
+    """
+    listing = Listing()
+    doubtful: set[str] = set()
+    while len(listing.seen) < len(wanted) and listing.requests < _MOST_PAGES:
+        page = api.list_records(
+            limit=PAGE_SIZE, offset=listing.requests * PAGE_SIZE, statuses=ACTIVE_STATUSES, max_attempts=1
+        )
+        listing.requests += 1
+        for record in page:
+            key = _wanted_as(record, wanted)
+            if key is not None:
+                _take(listing, doubtful, key, record, known.get(key))
+        if len(page) != PAGE_SIZE:
+            break
+    for key in doubtful:
+        del listing.seen[key]
+        listing.changed.pop(key, None)
+    return listing
+
+
+def _wanted_as(record: Any, wanted: Collection[str]) -> str | None:
+    if not isinstance(record, Mapping):
+        return None
+    for name in ("id", "uuid"):
+        value = record.get(name)
+        if isinstance(value, str) and value in wanted:
+            return value
+    return None
+
+
+def _take(
+    listing: Listing, doubtful: set[str], key: str, record: Mapping[str, Any], known: str | None
+) -> None:
+    status = record.get("status")
+    # An end is believed only of a GET. A job that is listed twice moved on while the pages were read, or
+    # shares its id with another; a GET will tell.
+    if not isinstance(status, str) or status in TERMINAL_STATUSES:
+        return
+    if listing.seen.setdefault(key, status) != status:
+        doubtful.add(key)
+    elif status != known:
+        try:
+            listing.changed[key] = FineTuneJob.from_record(record)
+        except AtaiResponseError:
+            doubtful.add(key)

@@ -1,0 +1,201 @@
+"""
+What to do after each look at a job: one pure decision for the worker's loop, the sensor and the trigger.
+
+Nothing here reads a clock, sleeps or logs: the job or the error, the time and the limits are passed in, so
+that the modes of waiting cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from airflow_provider_atai.api.errors import (
+    AtaiApiError,
+    AtaiAuthenticationError,
+    AtaiError,
+    AtaiNotFoundError,
+    AtaiPermissionError,
+    AtaiRateLimitError,
+    PermanentError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_atai.api.fine_tune import FineTuneJob
+
+DEFAULT_POLL_INTERVAL = 60.0
+DEFAULT_OUTAGE_TOLERANCE = 1800.0
+# A service that asks for a longer pause than this is asked again anyway: the job may be over by then.
+MAX_RETRY_AFTER = 600.0
+# The documents promise the path once there are artifacts, not in the same instant as COMPLETED.
+ARTIFACT_GRACE = timedelta(minutes=10)
+
+_SHORTEST_RETRY = 5.0
+_LONGEST_RETRY = 300.0
+
+
+class Ending(StrEnum):
+    """How waiting for a job can end."""
+
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    NO_MODEL = "no_model"
+    TIMED_OUT = "timed_out"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    NOT_FOUND = "not_found"
+
+
+_ENDING_BY_STATUS = {
+    "COMPLETED": Ending.COMPLETED,
+    "STOPPED": Ending.STOPPED,
+    "CANCELLED": Ending.CANCELLED,
+    "FAILED": Ending.FAILED,
+}
+
+
+@dataclass(frozen=True)
+class WaitLimits:
+    """
+    How long and how often to look.
+
+    :param poll_interval: seconds between two looks at a job that is not over.
+    :param deadline: when to give up although the job is not over; None for never. An absolute time, so that
+        neither a restarted triggerer nor a retry renews it.
+    :param outage_tolerance: seconds for which the API may give no usable answer.
+    """
+
+    poll_interval: float = DEFAULT_POLL_INTERVAL
+    deadline: datetime | None = None
+    outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE
+
+
+@dataclass(frozen=True)
+class WaitState:
+    """
+    What a waiter remembers from one look to the next.
+
+    :param status: the job's last known status, None before the first answer.
+    :param failures: looks in a row that brought no usable answer.
+    :param outage_since: when the first of them was, None outside an outage.
+    :param connection_reread: whether the connection was read afresh since the last usable answer.
+    """
+
+    status: str | None = None
+    failures: int = 0
+    outage_since: datetime | None = None
+    connection_reread: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """
+    What comes next.
+
+    :param state: what to remember.
+    :param ending: how the wait ended, None to go on.
+    :param delay: seconds until the next look; 0 when it ended.
+    :param reread_connection: read the Airflow connection again before the next look.
+    """
+
+    state: WaitState
+    ending: Ending | None = None
+    delay: float = 0.0
+    reread_connection: bool = False
+
+
+def decide(
+    seen: FineTuneJob | AtaiError,
+    *,
+    state: WaitState,
+    limits: WaitLimits,
+    now: datetime,
+    jitter: float = 0.5,
+) -> Decision:
+    """
+    Decide what to do after one look at a job.
+
+    :param seen: the job, or the error that the look ended in.
+    :param state: what the previous decision returned, ``WaitState()`` at first.
+    :param limits: deadline, interval and tolerance.
+    :param now: the time of the look, with a time zone.
+    :param jitter: a number in [0, 1) that spreads the retries of many waiters.
+    """
+    if isinstance(seen, AtaiError):
+        return _after_error(seen, state=state, limits=limits, now=now, jitter=jitter)
+    return _after_answer(seen, limits=limits, now=now)
+
+
+def _after_answer(job: FineTuneJob, *, limits: WaitLimits, now: datetime) -> Decision:
+    state = WaitState(status=job.status)
+    ending = _ENDING_BY_STATUS.get(job.status)
+    if ending is Ending.COMPLETED and not job.inference_config_path:
+        # Green means that a model exists, and the path is the only sign of one that the API documents.
+        if job.updated_at is None or now - job.updated_at >= ARTIFACT_GRACE:
+            return Decision(state, Ending.NO_MODEL)
+    elif ending is not None:
+        return Decision(state, ending)
+    # Statuses that nobody has documented land here too: they are active, and bounded by the deadline.
+    if _is_over(limits.deadline, now):
+        return Decision(state, Ending.TIMED_OUT)
+    return Decision(state, delay=_until(limits.deadline, now, limits.poll_interval))
+
+
+def _after_error(
+    error: AtaiError, *, state: WaitState, limits: WaitLimits, now: datetime, jitter: float
+) -> Decision:
+    # A gateway's own 404 page says nothing of jobs, so it counts as an outage.
+    is_gateways_404 = isinstance(error, AtaiNotFoundError) and not error.is_api_answer
+    if isinstance(error, AtaiNotFoundError) and not is_gateways_404:
+        return Decision(state, Ending.NOT_FOUND)
+    if isinstance(error, (AtaiAuthenticationError, AtaiPermissionError)) and not state.connection_reread:
+        return Decision(replace(state, connection_reread=True), reread_connection=True)
+    if isinstance(error, PermanentError) and not is_gateways_404:
+        return Decision(state, Ending.REFUSED)
+
+    if isinstance(error, AtaiRateLimitError):
+        # The service is there and only asks for patience, so this neither starts nor prolongs an outage.
+        state = replace(state, failures=state.failures + 1, outage_since=None)
+    else:
+        state = replace(state, failures=state.failures + 1, outage_since=state.outage_since or now)
+    # The deadline comes first: when both have passed, the author's own limit is what is reported.
+    if _is_over(limits.deadline, now):
+        return Decision(state, Ending.TIMED_OUT)
+    tolerance = timedelta(seconds=limits.outage_tolerance)
+    give_up_at = state.outage_since + tolerance if state.outage_since else None
+    if _is_over(give_up_at, now):
+        return Decision(state, Ending.UNREACHABLE)
+    delay = retry_delay(error, failures=state.failures, poll_interval=limits.poll_interval, jitter=jitter)
+    delay = _until(give_up_at, now, _until(limits.deadline, now, delay))
+    return Decision(state, delay=delay)
+
+
+def retry_delay(error: AtaiError, *, failures: int, poll_interval: float, jitter: float) -> float:
+    """
+    Return the seconds until the next look after a failed one: growing, jittered, Retry-After obeyed and
+    capped.
+
+    :param error: what the look ended in.
+    :param failures: failed looks in a row, 1 for the first.
+    :param poll_interval: seconds between looks when all is well.
+    :param jitter: a number in [0, 1) that spreads many waiters.
+    """
+    first = min(max(poll_interval, _SHORTEST_RETRY), _LONGEST_RETRY)
+    # The exponent is bounded because days of 429 would overflow a float.
+    grown = min(first * 2.0 ** min(failures - 1, 16), _LONGEST_RETRY)
+    delay = grown * (0.75 + 0.5 * jitter)
+    if isinstance(error, AtaiApiError) and error.retry_after is not None:
+        delay = max(delay, min(error.retry_after, MAX_RETRY_AFTER))
+    return delay
+
+
+def _is_over(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and now >= moment
+
+
+def _until(moment: datetime | None, now: datetime, delay: float) -> float:
+    return delay if moment is None else min(delay, (moment - now).total_seconds())

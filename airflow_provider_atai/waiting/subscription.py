@@ -1,0 +1,79 @@
+"""One waiter's place at the shared poll loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from airflow_provider_atai.waiting.watch import TRAINING_STATUSES
+
+if TYPE_CHECKING:
+    from airflow_provider_atai.api.errors import AtaiError
+    from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
+    from airflow_provider_atai.waiting.loop import JobReader
+
+T = TypeVar("T")
+
+
+class Subscription:
+    """
+    A mailbox for what is found out about one job.
+
+    :param job_id: the job.
+    :param interval: seconds after which news must have come at the latest.
+    :param deadline: when the waiter wants a last look, whatever it shows.
+    """
+
+    __slots__ = ("_items", "_reader", "_threads", "_waiter", "deadline", "interval", "job_id", "status")
+
+    def __init__(
+        self,
+        job_id: str,
+        *,
+        interval: float,
+        deadline: datetime | None,
+        reader: JobReader,
+        threads: Executor,
+    ) -> None:
+        self.job_id = job_id
+        self.interval = interval
+        self.deadline = deadline
+        # None while the waiter must be told the next answer even if nothing changed: at first, and after an
+        # error.
+        self.status: str | None = None
+        self._reader = reader
+        self._threads = threads
+        self._items: deque[FineTuneJob | AtaiError | JobMetrics] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the job is in a status in which it may have new checkpoints."""
+        return self.status in TRAINING_STATUSES
+
+    def send(self, item: FineTuneJob | AtaiError | JobMetrics) -> None:
+        """Put something into the mailbox."""
+        self._items.append(item)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def receive(self) -> FineTuneJob | AtaiError | JobMetrics:
+        """Wait for the next thing in the mailbox."""
+        while not self._items:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._items.popleft()
+
+    async def call(self, function: Callable[[JobReader], T]) -> T:
+        """
+        Call a blocking function with the poller's hook, in one of its threads but in the waiter's own
+        context.
+        """
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, context.run, function, self._reader)

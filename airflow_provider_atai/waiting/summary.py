@@ -1,0 +1,53 @@
+"""The finished job in a few fields: what goes to XCom and to whatever uses the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
+
+
+def summarise(job: FineTuneJob, metrics: JobMetrics | None) -> dict[str, Any]:
+    """
+    Return what is worth passing on of a job.
+
+    :param job: the job, over or not.
+    :param metrics: its metrics, None when they could not be read.
+    :return: a JSON object with ``job_id``, ``status``, ``model``, ``inference_config_path``, ``created_at``
+        and ``updated_at`` (ISO 8601 or None), ``duration_seconds`` (from creation to the last update, None
+        when a time is missing) and ``metrics`` (the last checkpoint's record as the service sent it, or
+        None).
+    """
+    duration = None
+    if job.created_at is not None and job.updated_at is not None:
+        duration = (job.updated_at - job.created_at).total_seconds()
+    return {
+        "job_id": job.id,
+        "status": job.status,
+        "model": job.config.get("model"),
+        "inference_config_path": job.inference_config_path,
+        "created_at": job.created_at.isoformat() if job.created_at else None,
+        "updated_at": job.updated_at.isoformat() if job.updated_at else None,
+        "duration_seconds": duration,
+        "metrics": dict(metrics.records[-1]) if metrics and metrics.records else None,
+    }
+
+
+def describe_summary(summary: dict[str, Any]) -> str:
+    """Return one log line that holds what a person wants to know of a finished job."""
+    parts = [f"Job {summary['job_id']} is {summary['status']}"]
+    if summary["duration_seconds"] is not None:
+        parts.append(f"after {summary['duration_seconds']:.0f} s")
+    text = " ".join(parts)
+    if summary["metrics"]:
+        text += f"; last checkpoint: {describe_record(summary['metrics'])}"
+    return f"{text}; inference config: {summary['inference_config_path'] or 'none'}"
+
+
+def describe_record(record: Any) -> str:
+    """
+    Return a metrics record as ``step 600, loss 0.41``; records are free-form, so unknown keys are
+    shown.
+    """
+    return ", ".join(f"{key} {value}" for key, value in record.items())

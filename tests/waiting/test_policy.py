@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_atai.api.errors import (
+    AtaiConnectionError,
+    AtaiError,
+    AtaiResponseError,
+    error_class,
+)
+from airflow_provider_atai.api.fine_tune import ACTIVE_STATUSES, FineTuneJob
+from airflow_provider_atai.waiting.policy import (
+    ARTIFACT_GRACE,
+    MAX_RETRY_AFTER,
+    Ending,
+    WaitLimits,
+    WaitState,
+    decide,
+)
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+LIMITS = WaitLimits(poll_interval=60, deadline=NOW + timedelta(hours=1), outage_tolerance=1800)
+
+
+def job(status: str, *, path: str | None = "s3://bucket/config.yaml", updated: timedelta = timedelta()):
+    return FineTuneJob(
+        id="job-1", name="job", status=status, updated_at=NOW - updated, inference_config_path=path
+    )
+
+
+def http_error(status: int, retry_after: float | None = None, *, is_api_answer: bool = True) -> AtaiError:
+    return error_class(status)(
+        status_code=status,
+        method="GET",
+        path="/v0.5/fine-tune/jobs/job-1",
+        retry_after=retry_after,
+        is_api_answer=is_api_answer,
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "ending"),
+    [
+        ("COMPLETED", Ending.COMPLETED),
+        ("STOPPED", Ending.STOPPED),
+        ("CANCELLED", Ending.CANCELLED),
+        ("FAILED", Ending.FAILED),
+        *((status, None) for status in (*ACTIVE_STATUSES, "PAUSED", "completed", "SUCCEEDED")),
+    ],
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_status(status, ending, late):
+    now = NOW + timedelta(hours=2) if late else NOW
+    decision = decide(job(status), state=WaitState(), limits=LIMITS, now=now)
+
+    # A job that is over counts as over also past the deadline: there is nothing left to time out.
+    assert decision.ending == (ending or (Ending.TIMED_OUT if late else None))
+    assert decision.state.status == status
+
+
+@pytest.mark.parametrize(
+    ("updated", "ending"),
+    [(timedelta(), None), (ARTIFACT_GRACE - timedelta(seconds=1), None), (ARTIFACT_GRACE, Ending.NO_MODEL)],
+)
+def test_completed_without_a_model_is_never_green(updated, ending):
+    decision = decide(job("COMPLETED", path=None, updated=updated), state=WaitState(), limits=LIMITS, now=NOW)
+    assert decision.ending == ending
+
+
+def test_completed_without_a_model_and_without_a_time_ends_at_once():
+    seen = FineTuneJob(id="job-1", name="job", status="COMPLETED")
+    assert decide(seen, state=WaitState(), limits=LIMITS, now=NOW).ending is Ending.NO_MODEL
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (http_error(404), Ending.NOT_FOUND),
+        (http_error(404, is_api_answer=False), None),
+        (http_error(400), Ending.REFUSED),
+        (http_error(422), Ending.REFUSED),
+        (http_error(429), None),
+        (http_error(500), None),
+        (http_error(503), None),
+        (AtaiConnectionError("refused"), None),
+        (AtaiResponseError("HTML"), None),
+    ],
+)
+def test_first_error(error, ending):
+    decision = decide(error, state=WaitState(), limits=LIMITS, now=NOW)
+    assert decision.ending == ending
+    assert not decision.reread_connection
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_read_again_once_per_answer(status):
+    first = decide(http_error(status), state=WaitState(status="RUNNING"), limits=LIMITS, now=NOW)
+    assert (first.ending, first.reread_connection, first.delay) == (None, True, 0)
+
+    second = decide(http_error(status), state=first.state, limits=LIMITS, now=NOW)
+    assert (second.ending, second.reread_connection) == (Ending.REFUSED, False)
+    assert second.state.status == "RUNNING"
+
+    answered = decide(job("RUNNING"), state=first.state, limits=LIMITS, now=NOW)
+    assert decide(http_error(status), state=answered.state, limits=LIMITS, now=NOW).reread_connection
+
+
+def test_a_gateways_404_is_an_outage():
+    error = http_error(404, is_api_answer=False)
+    state = decide(error, state=WaitState(), limits=LIMITS, now=NOW).state
+    assert decide(error, state=state, limits=LIMITS, now=NOW + timedelta(seconds=1799)).ending is None
+    late = decide(error, state=state, limits=LIMITS, now=NOW + timedelta(seconds=1800))
+    assert late.ending is Ending.UNREACHABLE
+
+
+def test_an_outage_ends_the_wait_after_the_tolerance_and_an_answer_renews_it():
+    state = decide(AtaiConnectionError("x"), state=WaitState(), limits=LIMITS, now=NOW).state
+    almost = NOW + timedelta(seconds=1799)
+    assert decide(AtaiConnectionError("x"), state=state, limits=LIMITS, now=almost).ending is None
+    over = NOW + timedelta(seconds=1800)
+    assert decide(AtaiConnectionError("x"), state=state, limits=LIMITS, now=over).ending is Ending.UNREACHABLE
+
+    answered = decide(job("RUNNING"), state=state, limits=LIMITS, now=almost)
+    assert decide(AtaiConnectionError("x"), state=answered.state, limits=LIMITS, now=over).ending is None
+
+
+def test_rate_limits_are_no_outage():
+    state = WaitState()
+    for minute in range(59):
+        decision = decide(http_error(429), state=state, limits=LIMITS, now=NOW + timedelta(minutes=minute))
+        assert decision.ending is None
+        state = decision.state
+    at_deadline = decide(http_error(429), state=state, limits=LIMITS, now=NOW + timedelta(hours=1))
+    assert at_deadline.ending is Ending.TIMED_OUT
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "at_least", "at_most"),
+    [(None, 45, 75), (120, 120, 120), (1e9, MAX_RETRY_AFTER, MAX_RETRY_AFTER)],
+)
+def test_retry_after_is_obeyed_and_capped(retry_after, at_least, at_most):
+    delay = decide(http_error(429, retry_after), state=WaitState(), limits=LIMITS, now=NOW).delay
+    assert at_least <= delay <= at_most
+
+
+def test_delays_grow_with_failures_and_spread_with_jitter():
+    delays = [
+        decide(
+            http_error(503), state=WaitState(failures=n), limits=WaitLimits(poll_interval=10), now=NOW
+        ).delay
+        for n in range(40)
+    ]
+    assert delays == sorted(delays)
+    assert delays[0] == 10
+    assert delays[-1] == 300
+    low = decide(http_error(503), state=WaitState(), limits=LIMITS, now=NOW, jitter=0.0).delay
+    high = decide(http_error(503), state=WaitState(), limits=LIMITS, now=NOW, jitter=0.99).delay
+    assert low < 60 < high
+
+
+def test_the_next_look_is_not_later_than_the_deadline():
+    limits = WaitLimits(poll_interval=60, deadline=NOW + timedelta(seconds=7))
+    assert decide(job("RUNNING"), state=WaitState(), limits=limits, now=NOW).delay == 7
+    assert decide(http_error(503), state=WaitState(), limits=limits, now=NOW).delay == 7
+
+
+SEEN = st.one_of(
+    st.sampled_from([*ACTIVE_STATUSES, "COMPLETED", "STOPPED", "CANCELLED", "FAILED", "PAUSED"]).flatmap(
+        lambda status: st.booleans().map(lambda path: job(status, path="s3://x" if path else None))
+    ),
+    st.sampled_from([400, 401, 403, 404, 409, 422, 429, 500, 503]).map(http_error),
+    st.sampled_from([AtaiConnectionError("x"), AtaiResponseError("x")]),
+)
+
+
+def wait(seen, limits, jitter):
+    """Return the ending and how long it took, with the last look repeated for ever."""
+    now, state, looks = NOW, WaitState(), 0
+    while True:
+        item = seen[min(looks, len(seen) - 1)]
+        decision = decide(item, state=state, limits=limits, now=now, jitter=jitter)
+        if decision.ending is not None:
+            return decision.ending, now - NOW, item
+        assert decision.delay >= 0
+        assert decision.delay > 0 or decision.reread_connection
+        now += timedelta(seconds=decision.delay)
+        state, looks = decision.state, looks + 1
+
+
+@given(
+    seen=st.lists(SEEN, min_size=1, max_size=30),
+    seconds=st.floats(1, 7200),
+    interval=st.floats(1, 600),
+    jitter=st.floats(0, 0.999),
+)
+def test_a_wait_with_a_deadline_always_ends_by_then_and_is_green_only_for_a_model(
+    seen, seconds, interval, jitter
+):
+    limits = WaitLimits(poll_interval=interval, deadline=NOW + timedelta(seconds=seconds))
+    ending, took, last = wait(seen, limits, jitter)
+
+    assert took <= timedelta(seconds=seconds + 0.001)
+    completed = isinstance(last, FineTuneJob) and last.status == "COMPLETED"
+    if ending is Ending.COMPLETED:
+        assert completed
+        assert last.inference_config_path
+    if ending in (Ending.STOPPED, Ending.CANCELLED, Ending.FAILED):
+        assert last.status == ending.name
+
+
+@given(
+    seen=st.lists(SEEN, min_size=1, max_size=30),
+    seconds=st.floats(1, 3600),
+    more=st.floats(0, 3600),
+    interval=st.floats(1, 600),
+)
+def test_a_later_deadline_never_ends_earlier(seen, seconds, more, interval):
+    def took(limit):
+        return wait(
+            seen, WaitLimits(poll_interval=interval, deadline=NOW + timedelta(seconds=limit)), jitter=0.5
+        )[1]
+
+    assert took(seconds + more) >= took(seconds) - timedelta(milliseconds=1)

@@ -1,0 +1,418 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import requests
+
+from airflow_provider_atai.api.errors import (
+    AtaiAuthenticationError,
+    AtaiNotFoundError,
+    AtaiServerError,
+)
+from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
+from airflow_provider_atai.hooks.atai import AtaiHook
+from airflow_provider_atai.waiting import job_listing, poller
+from airflow_provider_atai.waiting.poller import subscribe
+from tests.task_life import store_dataset
+
+JOBS = "/fine-tune/jobs"
+
+
+class Waiters:
+    """Subscriptions on one event loop, all over one connection."""
+
+    def __init__(self, stack: AsyncExitStack):
+        self._stack = stack
+        self.hook = AtaiHook()
+
+    async def join(self, job_id, *, interval=0.02, deadline=None, key="connection"):
+        return await self._stack.enter_async_context(
+            subscribe(key, self.hook.clone, job_id=job_id, interval=interval, deadline=deadline)
+        )
+
+
+def run(scenario):
+    async def main():
+        async with AsyncExitStack() as stack:
+            await scenario(Waiters(stack))
+        await asyncio.sleep(0)
+        assert poller._POLLERS[asyncio.get_running_loop()] == {}
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+async def statuses(subscription, number):
+    return [(await subscription.receive()).status for _ in range(number)]
+
+
+async def polled(emulator, times, method="GET", path=f"*{JOBS}*"):
+    """Wait until a request was made so and so often from now on."""
+    await asyncio.to_thread(emulator.clear_requests)
+    while len(await asyncio.to_thread(emulator.requests, method, path)) < times:
+        await asyncio.sleep(0.01)
+
+
+def calls(emulator):
+    return Counter(
+        "list" if entry["path"].endswith("/jobs") else entry["path"].rpartition("/")[2]
+        for entry in emulator.requests(method="GET", path=f"*{JOBS}*")
+    )
+
+
+@pytest.fixture
+def emulator(atai_emulator):
+    atai_emulator.pause()
+    return atai_emulator
+
+
+@pytest.fixture
+def job_ids(emulator):
+    dataset = store_dataset(emulator)
+    api = AtaiHook().fine_tune
+    return [api.create(name="j", datasets=[dataset], job_id=f"job-{number}").id for number in range(5)]
+
+
+def test_one_waiter_gets_its_job(emulator, job_ids):
+    async def scenario(waiters):
+        one = await waiters.join(job_ids[0])
+        assert await statuses(one, 1) == ["REGISTERED"]
+        await polled(emulator, 3)
+
+    run(scenario)
+    assert set(calls(emulator)) == {job_ids[0]}
+
+
+def test_several_waiters_share_the_list_and_hear_only_of_changes(emulator, job_ids):
+    async def scenario(waiters):
+        all_of_them = [await waiters.join(job_id) for job_id in job_ids]
+        for subscription in all_of_them:
+            assert await statuses(subscription, 1) == ["REGISTERED"]
+        await polled(emulator, 3)
+        assert not any(subscription._items for subscription in all_of_them)
+        assert set(calls(emulator)) == {"list"}
+
+        await asyncio.to_thread(emulator.advance, 10)
+        for subscription in all_of_them:
+            assert await statuses(subscription, 1) == ["STARTING"]
+
+    run(scenario)
+
+
+def test_a_job_that_left_the_list_is_got_once(emulator, job_ids):
+    async def scenario(waiters):
+        first, *others = [await waiters.join(job_id) for job_id in job_ids]
+        for subscription in (first, *others):
+            await statuses(subscription, 1)
+        await asyncio.to_thread(emulator.clear_requests)
+        await asyncio.to_thread(AtaiHook().fine_tune.cancel, first.job_id)
+        assert await statuses(first, 1) == ["CANCELLED"]
+        assert not any(subscription._items for subscription in others)
+
+    run(scenario)
+    assert calls(emulator)[job_ids[0]] >= 1
+    assert not set(calls(emulator)) & set(job_ids[1:])
+
+
+def test_a_bad_job_id_and_a_cancelled_waiter_disturb_nobody(emulator, job_ids):
+    async def scenario(waiters):
+        bad = await waiters.join("missing")
+        odd = await waiters.join("..")
+        good = await waiters.join(job_ids[0])
+        assert isinstance(await bad.receive(), AtaiNotFoundError)
+        assert "unforeseen" in str(await odd.receive())
+        assert await statuses(good, 1) == ["REGISTERED"]
+
+        async def give_up():
+            async with subscribe(
+                "connection", waiters.hook.clone, job_id=job_ids[1], interval=0.02, deadline=None
+            ) as subscription:
+                await subscription.receive()
+                await subscription.receive()
+
+        quitter = asyncio.create_task(give_up())
+        await polled(emulator, 3)
+        quitter.cancel()
+        await asyncio.gather(quitter, return_exceptions=True)
+        await asyncio.to_thread(emulator.advance, 10)
+        assert await statuses(good, 1) == ["STARTING"]
+
+    run(scenario)
+
+
+def test_two_waiters_for_one_job_cost_one_request(emulator, job_ids):
+    async def scenario(waiters):
+        two = [await waiters.join(job_ids[0]) for _ in range(2)]
+        for subscription in two:
+            assert await statuses(subscription, 1) == ["REGISTERED"]
+
+    run(scenario)
+    assert calls(emulator) == {job_ids[0]: 1}
+
+
+def test_one_more_waiter_causes_no_more_requests_and_an_eager_one_is_not_kept_waiting(emulator, job_ids):
+    async def scenario(waiters):
+        slow = await waiters.join(job_ids[0], interval=3600)
+        assert await statuses(slow, 1) == ["REGISTERED"]
+        also_slow = await waiters.join(job_ids[1], interval=3600)
+        await asyncio.sleep(0)
+        assert calls(emulator) == {job_ids[0]: 1}
+        eager = await waiters.join(job_ids[2], interval=0.02)
+        assert await statuses(eager, 1) == ["REGISTERED"]
+        assert await statuses(also_slow, 1) == ["REGISTERED"]
+
+    run(scenario)
+
+
+def test_when_the_eager_one_has_gone_the_pace_is_the_others(emulator, job_ids, monkeypatch):
+    rests = []
+    rest = poller.rest
+    monkeypatch.setattr(poller, "rest", lambda wake, seconds: rests.append(seconds) or rest(wake, seconds))
+
+    async def scenario(waiters):
+        slow = await waiters.join(job_ids[0], interval=3600)
+        async with subscribe(
+            "connection", waiters.hook.clone, job_id=job_ids[1], interval=0.02, deadline=None
+        ) as eager:
+            await statuses(eager, 1)
+            await statuses(slow, 1)
+        while rests[-1] < 3000:
+            await asyncio.sleep(0.01)
+
+    run(scenario)
+
+
+def test_a_deadline_brings_a_last_look_without_waiting_for_the_next_poll(emulator, job_ids):
+    async def scenario(waiters):
+        soon = datetime.now(UTC) + timedelta(seconds=0.2)
+        late = await waiters.join(job_ids[0], interval=3600, deadline=soon)
+        assert await statuses(late, 2) == ["REGISTERED", "REGISTERED"]
+        assert datetime.now(UTC) >= soon
+
+    run(scenario)
+
+
+def test_an_outage_and_its_end_reach_everybody(emulator, job_ids, monkeypatch):
+    monkeypatch.setattr(poller, "retry_delay", lambda error, **known: 0.01)
+
+    async def scenario(waiters):
+        all_of_them = [await waiters.join(job_id) for job_id in job_ids]
+        for subscription in all_of_them:
+            await statuses(subscription, 1)
+        fault = {"path": f"{JOBS}**", "effect": "answer", "status": 503, "count": 3}
+        await asyncio.to_thread(lambda: emulator.add_fault(**fault))
+        for subscription in all_of_them:
+            for _ in range(3):
+                assert isinstance(await subscription.receive(), AtaiServerError)
+            # The same status as before, but news after an error.
+            assert await statuses(subscription, 1) == ["REGISTERED"]
+
+    run(scenario)
+
+
+def test_retry_after_paces_the_loop(emulator, job_ids, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        poller,
+        "retry_delay",
+        lambda error, **known: asked.append((error.retry_after, known["failures"])) or 0.01,
+    )
+    emulator.add_fault(path=f"{JOBS}**", effect="answer", status=429, retry_after=7, count=2)
+
+    async def scenario(waiters):
+        one = await waiters.join(job_ids[0])
+        for _ in range(2):
+            await one.receive()
+        assert await statuses(one, 1) == ["REGISTERED"]
+
+    run(scenario)
+    assert asked == [(7, 1), (7, 2)]
+
+
+def test_a_refused_key_reaches_everybody_at_the_price_of_one_request(emulator, job_ids):
+    async def scenario(waiters):
+        all_of_them = [await waiters.join(job_id) for job_id in job_ids]
+        for subscription in all_of_them:
+            await statuses(subscription, 1)
+        await asyncio.to_thread(emulator.set_api_key, "sk_other")
+        for subscription in all_of_them:
+            assert isinstance(await subscription.receive(), AtaiAuthenticationError)
+
+    run(scenario)
+    assert [entry["status"] for entry in emulator.requests(method="GET")].count(401) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"effect": "answer", "status": 400},
+        {"effect": "answer", "status": 403},
+        {"effect": "answer", "status": 404, "body": "detail"},
+        {"effect": "answer", "status": 200, "body": "html"},
+        {"effect": "answer", "status": 200, "body": "json", "content": {"jobs": []}},
+    ],
+)
+def test_without_a_list_there_are_still_gets(emulator, job_ids, fault):
+    emulator.add_fault(method="GET", path=JOBS, count=None, **fault)
+
+    async def scenario(waiters):
+        for subscription in [await waiters.join(job_id) for job_id in job_ids]:
+            assert await statuses(subscription, 1) == ["REGISTERED"]
+
+    run(scenario)
+    assert calls(emulator)["list"] == 1
+
+
+def record(job_id, status="RUNNING", **fields):
+    return {"id": job_id, "name": "j", "status": status, **fields}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        [None, 1, "x", {}, {"id": None}],
+        [record(f"job-{n}", "COMPLETED") for n in range(5)],
+        [record(f"job-{n}", "FAILED") for n in range(5)],
+        [record(f"job-{n}", None) for n in range(5)],
+        [
+            *(record(f"job-{n}", "RUNNING") for n in range(5)),
+            *(record(f"job-{n}", "STOPPING") for n in range(5)),
+        ],
+    ],
+    ids=["empty", "rubbish", "completed", "failed", "no status", "each twice"],
+)
+def test_where_list_and_get_disagree_get_wins(emulator, job_ids, content):
+    emulator.add_fault(
+        method="GET", path=JOBS, effect="answer", status=200, body="json", content=content, count=None
+    )
+
+    async def scenario(waiters):
+        for subscription in [await waiters.join(job_id) for job_id in job_ids]:
+            assert await statuses(subscription, 1) == ["REGISTERED"]
+
+    run(scenario)
+    assert set(calls(emulator)) >= set(job_ids)
+
+
+def test_pages_are_read_until_all_jobs_are_found(emulator, job_ids, monkeypatch):
+    monkeypatch.setattr(job_listing, "PAGE_SIZE", 2)
+
+    async def scenario(waiters):
+        for subscription in [await waiters.join(job_id) for job_id in job_ids]:
+            assert await statuses(subscription, 1) == ["REGISTERED"]
+
+    run(scenario)
+    (first, second, third) = emulator.requests(method="GET", path=f"*{JOBS}")[:3]
+    assert [entry["query"].partition("&statuses")[0] for entry in (first, second, third)] == [
+        "limit=2&offset=0",
+        "limit=2&offset=2",
+        "limit=2&offset=4",
+    ]
+
+
+def test_a_service_that_ignores_paging_does_not_hang_the_loop(emulator, job_ids, monkeypatch):
+    monkeypatch.setattr(job_listing, "PAGE_SIZE", 2)
+    page = [record("other-1"), record("other-2")]
+    emulator.add_fault(
+        method="GET", path=JOBS, effect="answer", status=200, body="json", content=page, count=None
+    )
+
+    async def scenario(waiters):
+        for subscription in [await waiters.join(job_id) for job_id in job_ids]:
+            assert await statuses(subscription, 1) == ["REGISTERED"]
+
+    run(scenario)
+    assert calls(emulator)["list"] >= 100
+
+
+def test_few_jobs_among_many_are_got_one_by_one(emulator, job_ids, monkeypatch):
+    monkeypatch.setattr(job_listing, "PAGE_SIZE", 1)
+
+    async def scenario(waiters):
+        # The two newest of five, in a list that shows one job a page.
+        two = [await waiters.join(job_id) for job_id in (job_ids[0], job_ids[4])]
+        for subscription in two:
+            await statuses(subscription, 1)
+        await polled(emulator, 4)
+
+    run(scenario)
+    assert set(calls(emulator)) == {job_ids[0], job_ids[4]}
+
+
+def test_connections_do_not_share(emulator, job_ids):
+    async def scenario(waiters):
+        for key in ("one", "other"):
+            assert await statuses(await waiters.join(job_ids[0], key=key, interval=3600), 1)
+
+    run(scenario)
+    assert calls(emulator) == {job_ids[0]: 2}
+
+
+def test_each_event_loop_has_a_loop_of_its_own(emulator, job_ids):
+    async def scenario(waiters):
+        assert await statuses(await waiters.join(job_ids[0]), 1) == ["REGISTERED"]
+
+    run(scenario)
+    run(scenario)
+
+
+def test_metrics_come_with_the_jobs_turn(emulator, job_ids, monkeypatch):
+    monkeypatch.setattr("airflow_provider_atai.waiting.metrics_turns.METRICS_INTERVAL", 0.001)
+    emulator.advance(300)
+
+    async def scenario(waiters):
+        one = await waiters.join(job_ids[0])
+        items = [await one.receive(), await one.receive()]
+        assert isinstance(items[0], FineTuneJob)
+        assert isinstance(items[1], JobMetrics)
+        assert items[1].records
+
+    run(scenario)
+
+
+def test_a_broken_loop_is_an_outage_and_not_a_silence(emulator, job_ids, monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(poller, "list_active", broken)
+    monkeypatch.setattr(poller, "retry_delay", lambda error, **known: 0.01)
+
+    async def scenario(waiters):
+        for subscription in [await waiters.join(job_id) for job_id in job_ids]:
+            assert "boom" in str(await subscription.receive())
+
+    run(scenario)
+
+
+def test_the_event_loop_is_not_blocked_while_the_service_takes_its_time(emulator, job_ids):
+    emulator.add_fault(path=f"{JOBS}**", effect="delay", delay=2, count=1)
+
+    async def scenario(waiters):
+        one = await waiters.join(job_ids[0])
+        answer = asyncio.create_task(one.receive())
+        ticks, longest, last = 0, 0.0, asyncio.get_running_loop().time()
+        while not answer.done():
+            await asyncio.sleep(0.01)
+            now = asyncio.get_running_loop().time()
+            ticks, longest, last = ticks + 1, max(longest, now - last), now
+        assert ticks > 20
+        assert longest < 1
+
+    run(scenario)
+
+
+def test_the_last_waiter_closes_the_connection(emulator, job_ids, monkeypatch):
+    closed = []
+    close = AtaiHook.close
+    monkeypatch.setattr(AtaiHook, "close", lambda hook: closed.append(hook) or close(hook))
+
+    async def scenario(waiters):
+        await statuses(await waiters.join(job_ids[0]), 1)
+
+    run(scenario)
+    assert len(closed) == 1
+    assert requests.get(f"{emulator.root_url}/_emulator", timeout=5).ok
