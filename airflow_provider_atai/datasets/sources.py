@@ -1,0 +1,206 @@
+"""Where the bytes of a dataset file come from: the local file system or Airflow's object storage."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tempfile
+from collections.abc import Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+
+from airflow_provider_atai.api.errors import PermanentError
+from airflow_provider_atai.api.upload import SourceUnreadableError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+_LOCAL_SCHEME = "file://"
+# What is read from a store at once. Some stores' own default is 50 MB, for each of the parts on their way.
+_READ_AHEAD = 4 * 1024 * 1024
+# Every store names its versions differently.
+_VERSION_KEYS = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "generation",
+    "VersionId",
+    "LastModified",
+    "last_modified",
+    "modificationTime",
+    "modified",
+    "created",
+    "mtime",
+)
+
+
+class DatasetFileError(PermanentError):
+    """A dataset file is not there or is not what the service takes; nothing of it was sent."""
+
+
+class DatasetSource(Protocol):
+    """A file that can be looked at and read, by several threads at once."""
+
+    def open(self) -> BinaryIO:
+        """Return a new stream at the first byte; see :func:`can_seek`."""
+
+    def signature(self) -> Hashable:
+        """
+        Return something that changes when the file does.
+
+        :raises DatasetFileError: there is no such file, or it is none that can be read.
+        :raises SourceUnreadableError: it could not be looked at.
+        """
+
+
+def can_seek(stream: BinaryIO) -> bool:
+    """Tell whether a stream at its first byte can be read from any position. Some say so and cannot."""
+    try:
+        if not stream.seekable():
+            return False
+        stream.seek(1)
+        stream.seek(0)
+    except (OSError, ValueError, NotImplementedError):
+        return False
+    return True
+
+
+def source_of(path: str) -> DatasetSource:
+    """
+    Return the source for a path.
+
+    :param path: a local path, ``file://`` and an absolute path, or a URL that Airflow's
+        ``ObjectStoragePath`` opens, such as ``s3://connection@bucket/key``.
+    :raises DatasetFileError: no file system is there for such a URL.
+    """
+    if path.startswith(_LOCAL_SCHEME):
+        local = path.removeprefix(_LOCAL_SCHEME)
+        if not local.startswith("/"):
+            raise DatasetFileError(f"{path} is no absolute path. Write file:///directory/name.")
+        return LocalSource(local)
+    if "://" in path:
+        return ObjectStorageSource(path)
+    return LocalSource(path)
+
+
+class LocalSource:
+    """A file on the machine of the worker."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+
+    def open(self) -> BinaryIO:
+        return self._path.open("rb")
+
+    def signature(self) -> Hashable:
+        try:
+            found = self._path.stat()
+            # Opening a named pipe would wait for its writer.
+            if not stat.S_ISREG(found.st_mode):
+                kind = "a directory" if stat.S_ISDIR(found.st_mode) else "no regular file"
+                raise DatasetFileError(f"{self._path} is {kind}.")
+            self.open().close()
+        except (FileNotFoundError, NotADirectoryError):
+            raise DatasetFileError(
+                f"{self._path} does not exist on this worker (current directory {Path.cwd()})."
+            ) from None
+        except PermissionError:
+            raise DatasetFileError(f"{self._path} may not be read by the user of this worker.") from None
+        except ValueError:
+            raise DatasetFileError(f"{str(self._path)!r} is no path.") from None
+        return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
+
+
+class ObjectStorageSource:
+    """A file in object storage, opened with Airflow's own connections."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def open(self) -> BinaryIO:
+        path: Any = self._path()
+        return cast("BinaryIO", path.open("rb", block_size=_READ_AHEAD))
+
+    def signature(self) -> Hashable:
+        path = self._path()
+        try:
+            # Some stores remember what a listing said.
+            path.fs.invalidate_cache(path.path)
+            info: dict[str, Any] = path.fs.info(path.path)
+        except FileNotFoundError:
+            raise DatasetFileError(f"{self._url} does not exist.") from None
+        except PermissionError as error:
+            raise DatasetFileError(f"{self._url} may not be read with its connection: {error}") from None
+        except Exception as error:
+            # Each store has exceptions of its own.
+            raise SourceUnreadableError(f"{self._url} could not be looked at: {error}") from error
+        if info.get("type") == "directory":
+            raise DatasetFileError(f"{self._url} is a directory.")
+        return info.get("size"), *(str(info.get(key)) for key in _VERSION_KEYS)
+
+    def _path(self) -> ObjectStoragePath:
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        try:
+            path = ObjectStoragePath(self._url)
+            # The file system is looked up with its first use.
+            _ = path.fs
+        except (ValueError, ImportError) as error:
+            scheme = self._url.partition("://")[0]
+            raise DatasetFileError(
+                f"{self._url} cannot be opened: {error}. Is the Airflow provider for {scheme}:// installed?"
+            ) from None
+        return path
+
+
+class StagedSource:
+    """
+    A copy on the worker's disk, for a store that can only be read from the beginning to the end.
+
+    It has no name in the file system, so that nothing is left of it, however the task ends.
+    """
+
+    def __init__(self) -> None:
+        self._copy = tempfile.TemporaryFile(buffering=0, prefix="atai-")  # noqa: SIM115 (lives as long as this)
+
+    def write(self, block: bytes) -> None:
+        """Add to the copy."""
+        rest = memoryview(block)
+        while rest:
+            rest = rest[self._copy.write(rest) :]
+
+    def open(self) -> BinaryIO:
+        return cast("BinaryIO", io.BufferedReader(_SharedFile(self._copy)))
+
+    def signature(self) -> Hashable:
+        return os.fstat(self._copy.fileno()).st_size
+
+
+class _SharedFile(io.RawIOBase):
+    """Reads a file that others read, too, at a position of its own."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence != os.SEEK_SET:
+            raise io.UnsupportedOperation("only absolute positions")
+        self._position = offset
+        return offset
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        block = os.pread(self._file.fileno(), len(buffer), self._position)
+        buffer[: len(block)] = block
+        self._position += len(block)
+        return len(block)

@@ -1,0 +1,129 @@
+"""Gets a dataset file onto the service once, however often it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_atai.api.errors import (
+    AtaiConflictError,
+    AtaiNotFoundError,
+    AtaiResponseError,
+    PermanentError,
+    RetryableError,
+)
+from airflow_provider_atai.api.upload import UploadGoneError
+from airflow_provider_atai.datasets.progress import UploadProgress
+
+if TYPE_CHECKING:
+    from airflow_provider_atai.api.files import FilesApi, StoredFile
+    from airflow_provider_atai.datasets.files import DatasetFile
+
+# Seconds between looks for a file whose upload somebody else is completing.
+_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+_GOING_AWAY = frozenset({"DELETING", "DELETED"})
+
+
+class FileNameTakenError(PermanentError):
+    """The service has another file of this name, and an upload never overwrites one."""
+
+
+class FileNotReadyError(RetryableError):
+    """The service has a file of this name in a state that passes."""
+
+
+class DatasetStore:
+    """
+    Stores files that are not there yet.
+
+    :param files: the calls on files.
+    :param log: where it says what it did.
+    """
+
+    def __init__(self, files: FilesApi, *, log: Any) -> None:
+        self._files = files
+        self._log = log
+
+    def ensure(self, file: DatasetFile, *, content_addressed: bool) -> str:
+        """
+        Return the id under which the service has the file, having sent it unless it was there.
+
+        :param content_addressed: whether the file's id tells its content. Otherwise a file of the same name
+            and size is downloaded and compared.
+        :raises FileNameTakenError: the name is that of another file.
+        :raises FileNotReadyError: the file of this name is being deleted, or is not shown yet.
+        """
+        if self._is_there(file, content_addressed):
+            return file.file_id
+        self._log.info("Uploading %s as %s (%d bytes).", file.path, file.file_id, file.num_bytes)
+        progress = UploadProgress(self._log, file.file_id)
+        try:
+            stored = self._files.upload(
+                file,
+                file_id=file.file_id,
+                file_type=file.file_type,
+                num_bytes=file.num_bytes,
+                trust_unfinished=content_addressed,
+                on_progress=progress,
+            )
+        except (AtaiConflictError, UploadGoneError) as error:
+            # Another task may have stored it in between, or be finishing the upload that both resumed.
+            if self._appears(file, content_addressed):
+                return file.file_id
+            if content_addressed or isinstance(error, UploadGoneError):
+                raise FileNotReadyError(
+                    f"The service refuses {file.file_id} as if it had it, but does not show it ({error})."
+                ) from None
+            raise FileNameTakenError(
+                f"The service refuses the name {file.file_id} ({error}). It may be that of an unfinished "
+                "upload of another size or type. Choose another file_id, or have that upload aborted."
+            ) from None
+        if stored.file_id != file.file_id:
+            self._log.warning("The service calls the file %s, not %s.", stored.file_id, file.file_id)
+        progress.finish()
+        self._log.info("Stored %s.", stored.file_id)
+        return stored.file_id
+
+    def _appears(self, file: DatasetFile, content_addressed: bool) -> bool:
+        for pause in _PAUSES:
+            if self._is_there(file, content_addressed):
+                return True
+            self._files.client.sleep(pause)
+        return self._is_there(file, content_addressed)
+
+    def _is_there(self, file: DatasetFile, content_addressed: bool) -> bool:
+        try:
+            stored = self._files.metadata(file.file_id)
+        except AtaiNotFoundError as error:
+            # A page of some gateway says nothing about the file.
+            if not error.is_api_answer:
+                raise
+            return False
+        if stored.status == "UPLOADING":
+            return False
+        if stored.status in _GOING_AWAY:
+            raise FileNotReadyError(
+                f"The service is deleting a file of the name {file.file_id}; the name is not free yet. "
+                "A later try can store it."
+            )
+        if not stored.is_usable:
+            raise FileNameTakenError(
+                f"The service's file {file.file_id} cannot be used (status {stored.status or 'invalid'}). "
+                "Delete it with DeleteDatasetOperator and run this task again."
+            )
+        if stored.num_bytes is None:
+            raise AtaiResponseError(f"The service does not say how large its file {file.file_id} is.")
+        if stored.num_bytes != file.num_bytes or not (content_addressed or self._has_content(file, stored)):
+            raise FileNameTakenError(
+                f"The service has another file of the name {file.file_id} ({stored.num_bytes} bytes, here "
+                f"{file.num_bytes}). Leave file_id out, choose another one, or delete that file first."
+            )
+        self._log.info("%s is there already as %s; it is not sent again.", file.path, file.file_id)
+        return True
+
+    def _has_content(self, file: DatasetFile, stored: StoredFile) -> bool:
+        self._log.info("Comparing %s with the stored file of the same name and size.", file.path)
+        digest = hashlib.sha256()
+        for block in self._files.stream(stored.file_id):
+            digest.update(block)
+        return digest.hexdigest() == file.sha256

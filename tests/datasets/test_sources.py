@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_atai.datasets.files import inspect_file
+from airflow_provider_atai.datasets.sources import (
+    DatasetFileError,
+    LocalSource,
+    ObjectStorageSource,
+    source_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("a.jsonl", LocalSource),
+        ("/data/a.jsonl", LocalSource),
+        ("file:///data/a.jsonl", LocalSource),
+        ("s3://bucket/a.jsonl", ObjectStorageSource),
+        ("gs://connection@bucket/a.jsonl", ObjectStorageSource),
+        ("local:///data/a.jsonl", ObjectStorageSource),
+    ],
+)
+def test_where_a_path_leads(path: str, kind: type) -> None:
+    assert type(source_of(path)) is kind
+
+
+@pytest.mark.parametrize("path", ["file://a.jsonl", "file://data/a.jsonl", "file://"])
+def test_a_file_url_is_absolute(path: str) -> None:
+    with pytest.raises(DatasetFileError, match="Write file:///directory/name"):
+        source_of(path)
+
+
+def test_a_file_url_and_its_path_are_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "a b%20c.jsonl"
+    path.write_bytes(b"{}\n")
+    by_url, by_path = inspect_file(f"file://{path}"), inspect_file(str(path))
+    assert (by_url.file_id, by_url.sha256, by_url.signature) == (
+        by_path.file_id,
+        by_path.sha256,
+        by_path.signature,
+    )
+
+
+def test_a_store_without_a_provider_says_what_is_missing() -> None:
+    source = source_of("nosuchstore://bucket/a.jsonl")
+    for call in (source.signature, source.open):
+        with pytest.raises(DatasetFileError, match=r"Is the Airflow provider for nosuchstore:// installed\?"):
+            call()
+
+
+class TestObjectStorage:
+    """``file`` is the one store that every Airflow version opens without another package."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        path = tmp_path / "a.jsonl"
+        path.write_bytes(b'{"a": 1}\n')
+        return path
+
+    def test_a_stream_that_can_seek(self, path: Path) -> None:
+        source = ObjectStorageSource(f"file://{path}")
+        with source.open() as stream:
+            stream.seek(5)
+            assert stream.read() == b" 1}\n"
+        with source.open() as stream:
+            assert stream.read(3) == b'{"a'
+
+    def test_the_signature_changes_with_the_file(self, path: Path) -> None:
+        source = ObjectStorageSource(f"file://{path}")
+        before = source.signature()
+        assert source.signature() == before
+        path.write_bytes(b'{"a": 12}\n')
+        assert source.signature() != before
+
+    def test_what_is_not_there(self, path: Path) -> None:
+        with pytest.raises(DatasetFileError, match="does not exist"):
+            ObjectStorageSource(f"file://{path}.gone").signature()
+        with pytest.raises(DatasetFileError, match="is a directory"):
+            ObjectStorageSource(f"file://{path.parent}").signature()
