@@ -1,0 +1,34 @@
+"""The link from a task to its job's page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey
+
+
+class FineTuneJobLink(BaseOperatorLink):
+    """
+    A button on the task that leads to the job's page.
+
+    The task pushes the address as soon as it knows the job, so the button works while the job runs. No
+    console address is documented: without ``console_url_template`` in the connection there is no link.
+    """
+
+    name = "Fine-tune job"
+
+    @property
+    def xcom_key(self) -> str:
+        """Key of the XCom that holds the address."""
+        return "_link_FineTuneJobLink"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the job page's address, empty when there is none."""
+        if AIRFLOW_V_3_0_PLUS:
+            # Called on the worker when the task ends or defers, to be pushed once more under the same key.
+            return getattr(operator, "job_page_url", None) or ""
+        return XCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""

@@ -1,0 +1,250 @@
+"""Operators that upload the files of a dataset and delete them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+
+from airflow_provider_atai.api.errors import AtaiError, AtaiNotFoundError, PermanentError
+from airflow_provider_atai.api.job_request import SPLITS, check_file_ids
+from airflow_provider_atai.datasets.files import check_file_id, inspect_file, suffix_of
+from airflow_provider_atai.datasets.store import DatasetStore
+from airflow_provider_atai.hooks.atai import AtaiHook
+from airflow_provider_atai.operators.job_arguments import is_dynamic, normalise_rendered
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class UploadDatasetOperator(BaseOperator):
+    """
+    Store files on the service as one dataset of a fine-tune job.
+
+    Every file is checked before anything is sent. Its id is ``<stem>-<12 hex of its SHA-256><suffix>``, so
+    that changed data never overwrites what a job still reads, and unchanged data is not sent again.
+
+    XCom ``return_value`` is one entry of a job's ``datasets``:
+    ``{"name": str, "split": "train" | "eval", "file_ids": [str, ...]}``.
+
+    :param path: a path or a list of paths: local to the worker, ``file://``, or what Airflow's
+        ``ObjectStoragePath`` opens. The files are ``.jsonl``, ``.json``, ``.csv``, ``.txt``, ``.png``,
+        ``.jpg``, ``.jpeg`` or ``.mp4``. (templated)
+    :param name: the dataset's name in the job. (templated)
+    :param split: ``"train"`` or ``"eval"``. (templated)
+    :param file_id: a name for the file instead of the one made from its content, with the same suffix and for
+        a single path only. A file that has the name already is compared, which downloads it. (templated)
+    :param validate: whether the content is checked: UTF-8 for text, JSON for ``.json`` up to 16 MiB, and
+        every line as JSON for ``.jsonl``. That files exist and are not empty is always checked.
+    :param atai_conn_id: the connection. (templated)
+    :raises AirflowFailException: a file is missing or malformed, or the service refuses it; no retry helps.
+    :raises AtaiError: anything else that went wrong. A retry resumes where the upload was interrupted.
+    """
+
+    template_fields: Sequence[str] = ("path", "name", "split", "file_id", "atai_conn_id")
+    ui_color = "#e3f4ea"
+
+    def __init__(
+        self,
+        *,
+        path: str | Sequence[str],
+        name: str,
+        split: str = "train",
+        file_id: str | None = None,
+        validate: bool = True,
+        atai_conn_id: str = AtaiHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        _check_upload(path=path, name=name, split=split, file_id=file_id)
+        self.path = path
+        self.name = name
+        self.split = split
+        self.file_id = file_id
+        self.validate = validate
+        self.atai_conn_id = atai_conn_id
+
+    @cached_property
+    def hook(self) -> AtaiHook:
+        """The hook for the connection."""
+        return AtaiHook(self.atai_conn_id)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Check all files, store those that are not there yet, and return the dataset."""
+        with _failing_at_once("The dataset was not stored completely"):
+            path, file_id = normalise_rendered(self.path), normalise_rendered(self.file_id)
+            _check_upload(path=path, name=self.name, split=self.split, file_id=file_id)
+            files = [inspect_file(one, file_id=file_id, validate=self.validate) for one in _paths(path)]
+            for file in files:
+                self.log.info("Checked %s: %d bytes, sha256 %s.", file.path, file.num_bytes, file.sha256)
+                if file.note:
+                    self.log.warning("%s: %s", file.path, file.note)
+            store = DatasetStore(self.hook.files, log=self.log)
+            # Files of the same name and content share an id and are sent once.
+            stored = {
+                file.file_id: store.ensure(file, content_addressed=file_id is None)
+                for file in {file.file_id: file for file in files}.values()
+            }
+        file_ids = list(dict.fromkeys(stored[file.file_id] for file in files))
+        return {"name": self.name, "split": self.split, "file_ids": file_ids}
+
+
+class DeleteDatasetOperator(BaseOperator):
+    """
+    Delete the files of datasets from the service, for example as a teardown.
+
+    The names are those of the whole organisation: a file that another DAG uploaded with the same name and
+    content is the same file.
+
+    :param file_ids: a list of file ids, one dataset as
+        :class:`~airflow_provider_atai.operators.datasets.UploadDatasetOperator` returns it, or a list of such
+        datasets. None, as the output of a task that did not run, deletes nothing. (templated)
+    :param atai_conn_id: the connection. (templated)
+    :param ignore_missing: whether a file that is not there is fine.
+    :raises AirflowFailException: some files were not deleted and no retry helps; the others are deleted.
+    :raises AtaiError: some files were not deleted; a retry tries again.
+    """
+
+    template_fields: Sequence[str] = ("file_ids", "atai_conn_id")
+    ui_color = "#f2f2f2"
+
+    def __init__(
+        self,
+        *,
+        file_ids: Any,
+        atai_conn_id: str = AtaiHook.default_conn_name,
+        ignore_missing: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if file_ids is None:
+            raise ValueError("file_ids is None. Write a list of file ids, or the .output of an upload task.")
+        if not is_dynamic(file_ids):
+            file_ids_of(file_ids)
+        self.file_ids = file_ids
+        self.atai_conn_id = atai_conn_id
+        self.ignore_missing = ignore_missing
+
+    @cached_property
+    def hook(self) -> AtaiHook:
+        """The hook for the connection."""
+        return AtaiHook(self.atai_conn_id)
+
+    def execute(self, context: Context) -> None:
+        """Delete what can be deleted, then report everything that could not."""
+        with _failing_at_once("Nothing was deleted"):
+            file_ids = file_ids_of(normalise_rendered(self.file_ids))
+        if not file_ids:
+            self.log.info("There are no files to delete.")
+            return
+        failures: dict[str, AtaiError] = {}
+        for file_id in file_ids:
+            try:
+                self._delete(file_id)
+            except AtaiError as error:
+                self.log.error("File %s was not deleted: %s", file_id, error)
+                failures[file_id] = error
+        if failures:
+            raise _deletion_error(failures, len(file_ids))
+
+    def _delete(self, file_id: str) -> None:
+        try:
+            self.hook.files.delete(file_id)
+        except AtaiNotFoundError as error:
+            # A page of some gateway says nothing about the file.
+            if not (self.ignore_missing and error.is_api_answer):
+                raise
+            self.log.info("File %s is not there, so there is nothing to delete.", file_id)
+        else:
+            self.log.info("File %s is deleted.", file_id)
+
+
+def file_ids_of(value: Any) -> list[str]:
+    """
+    Return the file ids in a list of them, in a dataset, or in a list of datasets, each once.
+
+    What another task will fill in is left out, and so is None.
+
+    :raises ValueError: it is something else; the message says what to write.
+    """
+    if isinstance(value, str):
+        raise ValueError(
+            f"file_ids must be a list, not the string {value[:100]!r}. Write file_ids=[{value[:100]!r}], or "
+            "file_ids=upload.output; a Jinja string needs render_template_as_native_obj=True on the DAG."
+        )
+    found: dict[str, None] = {}
+    for entry in [value] if isinstance(value, Mapping) or value is None else value:
+        if entry is None or is_dynamic(entry):
+            continue
+        if isinstance(entry, Mapping):
+            if "file_ids" not in entry:
+                raise ValueError("A dataset to delete has no file_ids. Write {'file_ids': [...]}.")
+            if not is_dynamic(entry["file_ids"]):
+                check_file_ids(entry["file_ids"], "file_ids of a dataset")
+                found.update(dict.fromkeys(entry["file_ids"]))
+        else:
+            check_file_ids([entry], "file_ids")
+            found[entry] = None
+    return list(found)
+
+
+def _check_upload(*, path: Any, name: Any, split: Any, file_id: Any) -> None:
+    """
+    Check the arguments of an upload, except for what a template or another task fills in.
+
+    :raises ValueError: saying what to write instead.
+    """
+    if not is_dynamic(name) and (not isinstance(name, str) or not name.strip()):
+        raise ValueError(f"name must be a non-empty string, not {name!r}.")
+    if not is_dynamic(split) and split not in SPLITS:
+        raise ValueError(f'split must be "train" or "eval", not {split!r}.')
+    if is_dynamic(path):
+        return
+    paths = _paths(path)
+    if file_id is not None and len(paths) > 1:
+        raise ValueError("file_id names a single file. Give one path, or leave file_id out.")
+    for one in paths:
+        if is_dynamic(one):
+            continue
+        try:
+            suffix_of(one)
+            if file_id is not None and not is_dynamic(file_id):
+                check_file_id(file_id, one)
+        except PermanentError as error:
+            raise ValueError(str(error)) from None
+
+
+def _paths(path: Any) -> list[Any]:
+    paths = [path] if isinstance(path, str) else path
+    if not isinstance(paths, list | tuple) or not paths:
+        raise ValueError(f"path must be a string or a non-empty list of strings, not {path!r}.")
+    for one in paths:
+        if not (isinstance(one, str) and one.strip()) and not is_dynamic(one):
+            raise ValueError(f"path must hold non-empty strings, not {one!r}.")
+    return list(paths)
+
+
+@contextmanager
+def _failing_at_once(what: str) -> Iterator[None]:
+    """Make the task fail without another try where a retry cannot help."""
+    try:
+        yield
+    except (PermanentError, ValueError) as error:
+        raise AirflowFailException(f"{what}, and a retry cannot help: {error}") from error
+    except AtaiError as error:
+        error.add_note(f"{what}. A retry goes on from there.")
+        raise
+
+
+def _deletion_error(failures: Mapping[str, AtaiError], count: int) -> Exception:
+    listed = "; ".join(f"{file_id}: {error}" for file_id, error in failures.items())
+    text = f"{len(failures)} of {count} files were not deleted: {listed}"
+    retryable = [error for error in failures.values() if not isinstance(error, PermanentError)]
+    if not retryable:
+        return AirflowFailException(f"{text.rstrip('.')}. A retry cannot help.")
+    if len(failures) > 1:
+        retryable[0].add_note(f"{text.rstrip('.')}. A retry tries all of them again.")
+    return retryable[0]

@@ -1,0 +1,247 @@
+"""The sensor that waits for a fine-tune job that another task, or somebody outside Airflow, has started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseOperator,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+
+from airflow_provider_atai.api.errors import (
+    AtaiResponseError,
+    FineTuneJobNotFoundError,
+    FineTuneJobRefusedError,
+)
+from airflow_provider_atai.api.job_request import check_job_id
+from airflow_provider_atai.hooks.atai import AtaiHook
+from airflow_provider_atai.operators.job_arguments import is_dynamic
+from airflow_provider_atai.sensors.first_try import first_try_start
+from airflow_provider_atai.sensors.triggerer_template import triggerer_template
+from airflow_provider_atai.waiting.deadline import (
+    BACKSTOP_MARGIN,
+    backstop,
+    seconds_before_airflow,
+    wait_deadline,
+)
+from airflow_provider_atai.waiting.loop import poke_job, utcnow
+from airflow_provider_atai.waiting.policy import Ending, WaitLimits
+from airflow_provider_atai.waiting.result import WaitResult
+from airflow_provider_atai.waiting.summary import describe_summary
+from airflow_provider_atai.waiting.watch import JobWatch
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.triggers.base import StartTriggerArgs
+
+_LOOKS_AGAIN = "A retry of this sensor looks at the same job again."
+_CANNOT_HELP = "A retry of this sensor cannot change that: it looks at the same job."
+
+
+class FineTuneJobSensor(BaseSensorOperator):
+    """
+    Wait until a fine-tune job is over. It never acts on the job: that belongs to the task that created it.
+
+    The outcome is the same in poke, reschedule and deferrable mode: success for COMPLETED (and STOPPED with
+    ``accept_stopped``); failure for every other end, also with ``soft_fail``; ``AirflowSensorTimeout`` at
+    ``timeout``, or a skip with ``soft_fail``. An unreachable API is tolerated for 30 minutes.
+
+    XCom ``return_value`` is the summary that :func:`~airflow_provider_atai.waiting.summary.summarise`
+    describes.
+
+    :param job_id: the job to wait for. (templated)
+    :param accept_stopped: whether a job that ends STOPPED, with its latest checkpoint kept, is a success.
+    :param deferrable: whether to wait in the triggerer, without a worker.
+    :param start_from_trigger: whether to go from the scheduler to the triggerer without a worker (Airflow >=
+        3.3, not for mapped tasks); implies ``deferrable``. ``timeout`` then counts anew in each try.
+    :param end_from_trigger: whether to end in the triggerer when the job is a success (Airflow >= 3.3);
+        implies ``deferrable``. Everything else ends on a worker, and so does a sensor with ``outlets``, whose
+        asset events only a worker sends.
+    :param atai_conn_id: the connection. (templated)
+    :raises FineTuneJobFailedError: the job FAILED.
+    :raises FineTuneJobCancelledError: it was cancelled.
+    :raises FineTuneJobStoppedError: it was stopped, unless ``accept_stopped``.
+    :raises FineTuneJobUnreachableError: it could not be read for 30 minutes; a retry looks again.
+    :raises FineTuneJobNoModelError: it is COMPLETED, but there is no sign of a model; a retry looks again.
+    :raises AirflowSensorTimeout: it was not over within ``timeout``; not retried.
+    :raises AirflowFailException: there is no such job, or the key is refused; not retried.
+    """
+
+    template_fields: Sequence[str] = ("job_id", "atai_conn_id")
+    ui_color = "#e3f5ec"
+
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        accept_stopped: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        start_from_trigger: bool = False,
+        end_from_trigger: bool = False,
+        atai_conn_id: str = AtaiHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not is_dynamic(job_id):
+            check_job_id(job_id)
+        self.job_id = job_id
+        self.accept_stopped = accept_stopped
+        self.deferrable = deferrable or start_from_trigger or end_from_trigger
+        self.atai_conn_id = atai_conn_id
+        if (start_from_trigger or end_from_trigger) and not AIRFLOW_V_3_3_PLUS:
+            self.log.warning(
+                "start_from_trigger and end_from_trigger need Airflow 3.3; task %s defers the ordinary way.",
+                self.task_id,
+            )
+            start_from_trigger = end_from_trigger = False
+        self.end_from_trigger = end_from_trigger and not self.outlets
+        rendered_there = triggerer_template(job_id)
+        if start_from_trigger and rendered_there is None:
+            self.log.warning(
+                "The triggerer cannot render job_id of task %s; it starts on a worker. Pass the output of an "
+                "unmapped task, as in job_id=create.output.",
+                self.task_id,
+            )
+        self.start_from_trigger = start_from_trigger and rendered_there is not None
+        if self.start_from_trigger:
+            self.start_trigger_args = self._start_trigger_args(rendered_there)
+
+    @cached_property
+    def hook(self) -> AtaiHook:
+        """The hook for the connection."""
+        return AtaiHook(self.atai_conn_id)
+
+    def execute(self, context: Context) -> Any:
+        """Wait for the job, in whichever mode the sensor has."""
+        try:
+            check_job_id(self.job_id)
+        except ValueError as error:
+            raise AirflowFailException(f"There is no job to wait for: {error}") from error
+        if self.deferrable:
+            from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
+
+            now = utcnow()
+            limits = self._limits(context, now)
+            self.defer(
+                trigger=FineTuneJobTrigger(
+                    **self._trigger_arguments(),
+                    deadline=limits.deadline.isoformat() if limits.deadline else None,
+                ),
+                method_name="execute_complete",
+                kwargs={"job_id": self.job_id},
+                timeout=backstop(limits.deadline, now),
+            )
+        # poke() returns how the wait ended instead of raising it, and the verdict falls here: what is raised
+        # within the base class's loop would be skipped or swallowed by soft_fail and silent_fail.
+        return self._finish(super().execute(context))
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look at the job, riding out an outage; done means over, or past the deadline."""
+        result = poke_job(self.hook, self._watch(context))
+        return PokeReturnValue(is_done=result is not None, xcom_value=result)
+
+    def execute_complete(self, context: Context, event: Any, job_id: str | None = None) -> dict[str, Any]:
+        """
+        Go on after the trigger has fired.
+
+        :param context: the task's context.
+        :param event: the trigger's payload.
+        :param job_id: the job that the sensor deferred for; None under ``dag.test()``, which passes only
+            the event on.
+        """
+        return self._finish(WaitResult.from_event(event, job_id=job_id or self.job_id))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Go on after the deferral, whether the trigger fired, broke or was timed out by Airflow.
+
+        Airflow's sensors turn every ``AirflowException`` raised here into a skip when ``soft_fail`` is
+        set, where in the other modes only a timeout skips; so theirs is not called.
+        """
+        if next_method != "__fail__":
+            return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+        failure = next_kwargs or {}
+        error = str(failure.get("error"))
+        if "timeout" in error.lower():
+            return self._finish(WaitResult(Ending.TIMED_OUT, self.job_id, reason=error))
+        if self.never_fail:
+            raise AirflowSkipException(f"The trigger broke: {error}")
+        raise AtaiResponseError(
+            f"The trigger that waited for job {self.job_id} broke ({error}); the job may still run. "
+            f"{_LOOKS_AGAIN}\n" + "\n".join(failure.get("traceback") or ())
+        )
+
+    def _trigger_arguments(self) -> dict[str, Any]:
+        return {
+            "job_id": self.job_id,
+            "atai_conn_id": self.atai_conn_id,
+            "poll_interval": self.poke_interval,
+            "end_task": self.end_from_trigger,
+            "accept_stopped": self.accept_stopped,
+            "push_xcom": self.do_xcom_push,
+        }
+
+    def _start_trigger_args(self, job_id: str | None) -> StartTriggerArgs:
+        from airflow.triggers.base import StartTriggerArgs
+
+        before_timeout = seconds_before_airflow(
+            timeout=self.timeout, execution_timeout=self.execution_timeout
+        )
+        return StartTriggerArgs(
+            trigger_cls="airflow_provider_atai.triggers.fine_tune.FineTuneJobTrigger",
+            trigger_kwargs={
+                **self._trigger_arguments(),
+                "job_id": job_id,
+                "before_timeout": before_timeout,
+            },
+            next_method="execute_complete",
+            next_kwargs=None,
+            timeout=timedelta(seconds=self.timeout) + BACKSTOP_MARGIN,
+        )
+
+    def _watch(self, context: Context) -> JobWatch:
+        # A sensor that pokes in one process keeps its watch, so that it logs what changed from poke to poke.
+        watch: JobWatch | None = self.__dict__.get("_kept_watch")
+        if watch is None:
+            watch = JobWatch(self.job_id, limits=self._limits(context, utcnow()), log=self.log)
+            self.__dict__["_kept_watch"] = watch
+        return watch
+
+    def _limits(self, context: Context, now: datetime) -> WaitLimits:
+        deadline = wait_deadline(
+            counts_from=first_try_start(self, context, now),
+            started_at=context["ti"].start_date,
+            now=now,
+            timeout=self.timeout,
+            execution_timeout=self.execution_timeout,
+        )
+        return WaitLimits(poll_interval=self.poke_interval, deadline=deadline)
+
+    def _finish(self, result: WaitResult) -> dict[str, Any]:
+        if result.summary is not None:
+            # Logged by the worker, since what a trigger logs can get lost (apache/airflow#70317).
+            self.log.info("%s", describe_summary(result.summary))
+        if result.is_green(accept_stopped=self.accept_stopped):
+            return result.summary or {}
+        if self.never_fail:
+            raise AirflowSkipException(str(result.error(_CANNOT_HELP)))
+        if result.ending is Ending.TIMED_OUT:
+            timed_out = result.error("It may still run and bill. A sensor's timeout is not retried.")
+            if self.soft_fail:
+                raise AirflowSkipException(str(timed_out)) from timed_out
+            raise AirflowSensorTimeout(str(timed_out)) from timed_out
+        can_change = result.ending in (Ending.UNREACHABLE, Ending.NO_MODEL)
+        error = result.error(_LOOKS_AGAIN if can_change else _CANNOT_HELP)
+        if isinstance(error, FineTuneJobNotFoundError | FineTuneJobRefusedError):
+            raise AirflowFailException(str(error)) from error
+        raise error

@@ -1,0 +1,219 @@
+"""The trigger: waits for a job in the triggerer, without a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import sleep
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_atai.api.errors import AtaiConnectionError, AtaiError
+from airflow_provider_atai.api.fine_tune import JobMetrics
+from airflow_provider_atai.api.job_actions import KILL_TIMEOUT, JobAction, end_job
+from airflow_provider_atai.api.job_request import check_job_id
+from airflow_provider_atai.hooks.atai import AtaiHook
+from airflow_provider_atai.triggers.task_state import push_xcom, read_task_state, was_cleared
+from airflow_provider_atai.waiting.loop import finish, utcnow
+from airflow_provider_atai.waiting.policy import (
+    DEFAULT_OUTAGE_TOLERANCE,
+    DEFAULT_POLL_INTERVAL,
+    Ending,
+    WaitLimits,
+)
+from airflow_provider_atai.waiting.poller import subscribe
+from airflow_provider_atai.waiting.result import WaitResult
+from airflow_provider_atai.waiting.summary import describe_summary
+from airflow_provider_atai.waiting.watch import JobWatch
+
+
+class FineTuneJobTrigger(BaseTrigger):
+    """
+    Fire once when a fine-tune job is over, its deadline has passed, or it cannot be read for too long.
+
+    Until the task is killed it only reads. Started again elsewhere, it goes on with the same job and the same
+    deadline.
+
+    The event's payload is what
+    :meth:`WaitResult.to_event() <airflow_provider_atai.waiting.result.WaitResult.to_event>` returns.
+
+    :param job_id: the job to wait for.
+    :param atai_conn_id: the connection.
+    :param poll_interval: seconds between two looks at the job.
+    :param deadline: when to give up, as an ISO 8601 time with its zone; None for never. It is absolute, so
+        that a restarted triggerer does not renew it.
+    :param outage_tolerance: seconds for which the API may give no usable answer.
+    :param kill_action: what happens to the job when a person marks the waiting task failed or successful:
+        ``"cancel"``, ``"stop"`` or ``"leave"``. Airflow tells the trigger from 3.3 on.
+    :param before_timeout: give up so many seconds before Airflow's own timeout of the deferral, instead of at
+        a ``deadline``; for a task that the scheduler defers, see
+        :func:`~airflow_provider_atai.waiting.deadline.seconds_before_airflow`.
+    :param end_task: whether a success ends the task here, without a worker (Airflow >= 3.3). Everything else
+        is left to the task, which knows about retries and ``soft_fail``.
+    :param accept_stopped: whether STOPPED is such a success.
+    :param push_xcom: whether the summary is then pushed as the task's ``return_value``.
+    """
+
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        atai_conn_id: str = AtaiHook.default_conn_name,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        deadline: str | None = None,
+        outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE,
+        kill_action: JobAction = "leave",
+        before_timeout: float | None = None,
+        end_task: bool = False,
+        accept_stopped: bool = False,
+        push_xcom: bool = True,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.job_id = job_id
+        self.atai_conn_id = atai_conn_id
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+        self.outage_tolerance = outage_tolerance
+        self.kill_action = kill_action
+        self.before_timeout = before_timeout
+        self.end_task = end_task
+        self.accept_stopped = accept_stopped
+        self.push_xcom = push_xcom
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments: ids, times and choices, never a key or an address."""
+        arguments = {
+            "job_id": self.job_id,
+            "atai_conn_id": self.atai_conn_id,
+            "poll_interval": self.poll_interval,
+            "deadline": self.deadline,
+            "outage_tolerance": self.outage_tolerance,
+            "kill_action": self.kill_action,
+            "before_timeout": self.before_timeout,
+            "end_task": self.end_task,
+            "accept_stopped": self.accept_stopped,
+            "push_xcom": self.push_xcom,
+        }
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait for the job, together with all that wait over the same connection, and yield how that went."""
+        try:
+            check_job_id(self.job_id)
+        except ValueError as error:
+            # Nobody could check an id that the triggerer has rendered.
+            result = WaitResult(Ending.NOT_FOUND, str(self.job_id), reason=str(error))
+        else:
+            result = await self._wait()
+        if self.end_task and await self._end_task(result):
+            yield _task_success()
+        else:
+            yield TriggerEvent(result.to_event())  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """
+        Do to the job what ``kill_action`` says, unless the task was only cleared.
+
+        A cleared task is tried again and goes on with its job. Where Airflow does not tell the two apart, the
+        job is ended, and the next try makes another. A restart of the triggerer does not come here.
+        """
+        if self.kill_action == "leave":
+            self.log.info("The task was killed. Job %s is left as it is.", self.job_id)
+            return
+        if was_cleared(*await read_task_state(self)):
+            self.log.info("The task was cleared. Job %s is left to its next try.", self.job_id)
+            return
+        hook = AtaiHook(self.atai_conn_id)
+        try:
+            await hook.aload_settings()
+            await asyncio.to_thread(
+                end_job,
+                hook,
+                self.job_id,
+                self.kill_action,
+                log=self.log,
+                timeout=KILL_TIMEOUT,
+                max_attempts=1,
+            )
+        finally:
+            hook.forget_connection()
+
+    async def _wait(self) -> WaitResult:
+        watch = JobWatch(
+            self.job_id,
+            limits=WaitLimits(
+                poll_interval=self.poll_interval,
+                deadline=self._deadline(),
+                outage_tolerance=self.outage_tolerance,
+            ),
+            log=self.log,
+        )
+        while True:
+            hook = AtaiHook(self.atai_conn_id)
+            try:
+                await hook.aload_settings()
+            except Exception as error:
+                # A secrets backend may raise anything, and its outage is no reason to give the job up.
+                trouble = error if isinstance(error, AtaiError) else AtaiConnectionError(str(error))
+                decision = watch.judge(trouble, utcnow())
+                if decision.ending is not None:
+                    return watch.result(decision.ending)
+                await sleep(decision.delay)
+                continue
+            result = await self._wait_over(hook, watch)
+            if result is not None:
+                return result
+
+    async def _wait_over(self, hook: AtaiHook, watch: JobWatch) -> WaitResult | None:
+        """Wait until the job's wait ends, or until the connection has to be read again: then return None."""
+        async with subscribe(
+            hook.settings,
+            hook.clone,
+            job_id=self.job_id,
+            interval=self.poll_interval,
+            deadline=watch.limits.deadline,
+        ) as news:
+            while True:
+                item = await news.receive()
+                if isinstance(item, JobMetrics):
+                    watch.log_metrics(item)
+                    continue
+                decision = watch.judge(item, utcnow())
+                if decision.ending is not None:
+                    return await news.call(partial(finish, watch=watch, ending=decision.ending))
+                if decision.reread_connection:
+                    return None
+
+    async def _end_task(self, result: WaitResult) -> bool:
+        """Tell whether the task ends here; its XCom is pushed then."""
+        if result.summary is None or not result.is_green(accept_stopped=self.accept_stopped):
+            return False
+        self.log.info("%s", describe_summary(result.summary))
+        try:
+            if self.push_xcom:
+                # Not with the event: Airflow 3.3 encodes that twice, so that it would be read as text.
+                await push_xcom(self, "return_value", result.summary)
+        except Exception as error:
+            self.log.warning("The XCom cannot be pushed here, so a worker ends the task: %r", error)
+            return False
+        return True
+
+    def _deadline(self) -> datetime | None:
+        if self.deadline is not None:
+            return datetime.fromisoformat(self.deadline)
+        # The triggerer sets it on the instance: the time at which Airflow itself gives the deferral up.
+        airflows: datetime | None = getattr(self, "timeout_after", None)
+        if self.before_timeout is None or airflows is None:
+            return None
+        if airflows.tzinfo is None:
+            airflows = airflows.replace(tzinfo=UTC)
+        return airflows - timedelta(seconds=self.before_timeout)
+
+
+def _task_success() -> TriggerEvent:
+    from airflow.triggers.base import TaskSuccessEvent
+
+    return TaskSuccessEvent()

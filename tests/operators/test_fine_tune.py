@@ -1,0 +1,593 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from unittest import mock
+
+import pytest
+import requests
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
+
+from airflow_provider_atai.api.errors import (
+    AtaiConnectionError,
+    AtaiRateLimitError,
+    AtaiResponseError,
+    AtaiServerError,
+    FineTuneJobCancelledError,
+    FineTuneJobFailedError,
+    FineTuneJobNoModelError,
+    FineTuneJobStoppedError,
+    FineTuneJobTimeoutError,
+    FineTuneJobUnreachableError,
+)
+from airflow_provider_atai.operators import submission
+from airflow_provider_atai.operators.fine_tune import (
+    CancelFineTuneJobOperator,
+    CreateFineTuneJobOperator,
+    StopFineTuneJobOperator,
+)
+from tests.task_life import TaskInstance, TaskLife, clock, store_dataset  # noqa: F401
+
+TRAIN = {"name": "training-set", "split": "train", "file_ids": ["train.csv"]}
+JOBS = "/fine-tune/jobs"
+WAITS = {
+    "worker": {"wait_for_completion": True},
+    "triggerer": {"wait_for_completion": True, "deferrable": True},
+}
+
+
+@pytest.fixture
+def emulator(atai_emulator, clock):  # noqa: F811
+    store_dataset(atai_emulator)
+    return atai_emulator
+
+
+@pytest.fixture(params=WAITS)
+def waits(request):
+    return WAITS[request.param]
+
+
+def create(**arguments):
+    return CreateFineTuneJobOperator(
+        **{"task_id": "fine_tune", "name": "pump-states", "datasets": [TRAIN], **arguments}
+    )
+
+
+def life(**arguments):
+    return TaskLife(lambda: create(**arguments))
+
+
+def posts(emulator):
+    return emulator.requests(method="POST", path="*/fine-tune/jobs")
+
+
+class TestCreating:
+    def test_the_job_is_what_was_asked_for(self, emulator):
+        outcome = life(model="Newton::c2_4_3b_251215dfe6a746").run_try()
+        (job,) = emulator.jobs()
+        assert outcome.value == outcome.xcoms["return_value"] == job["id"]
+        assert outcome.deferrals == 0
+        (post,) = posts(emulator)
+        assert post["body"] == {
+            "name": "pump-states",
+            "id": job["id"],
+            "config": {"model": "Newton::c2_4_3b_251215dfe6a746", "datasets": [TRAIN]},
+        }
+
+    def test_without_a_model_the_choice_is_the_services(self, emulator):
+        life(model="None").run_try()
+        assert "model" not in posts(emulator)[0]["body"]["config"]
+
+    def test_the_id_is_looked_up_before_the_job_is_made(self, emulator):
+        life().run_try()
+        assert [entry["method"] for entry in emulator.requests(path="*/fine-tune/*")] == ["GET", "POST"]
+
+    def test_no_xcom_where_none_is_wanted(self, emulator):
+        assert life(do_xcom_push=False, **WAITS["worker"]).run_try().xcoms == {}
+
+    @pytest.mark.parametrize("code", [200, 201])
+    def test_any_2xx_is_a_success(self, emulator, code):
+        emulator.set_switches(create_status=code)
+        assert life().run_try().state == "success"
+
+    def test_a_link_is_there_as_soon_as_the_job_is(self, emulator, monkeypatch):
+        connection = emulator.connection_json.replace(
+            "{", '{"extra": {"console_url_template": "https://console.example/{job_id}"}, ', 1
+        )
+        monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", connection)
+        outcome = life().run_try()
+        assert outcome.xcoms["_link_FineTuneJobLink"] == f"https://console.example/{outcome.value}"
+
+    @pytest.mark.parametrize("file_ids", [["missing.csv"]])
+    def test_what_the_service_refuses_is_not_tried_again(self, emulator, file_ids):
+        outcome = life(datasets=[{**TRAIN, "file_ids": file_ids}]).run_try()
+        assert outcome.state == "failed"
+        assert "missing.csv" in str(outcome.error)
+        assert "a retry cannot help" in str(outcome.error)
+
+    @pytest.mark.parametrize("datasets", ["[...]", [], [{**TRAIN, "split": "test"}], [None]])
+    def test_templates_that_turn_out_wrong_fail_before_any_call(self, emulator, datasets):
+        def build():
+            task = create(datasets="{{ later }}")
+            task.datasets = datasets
+            return task
+
+        outcome = TaskLife(build).run_try()
+        assert outcome.state == "failed"
+        assert "No fine-tune job was created" in str(outcome.error)
+        assert emulator.requests(path="*/fine-tune/*") == []
+
+
+class TestLookingUp:
+    """What the service says of the id, and what the next try does."""
+
+    @pytest.mark.parametrize("status", ["REGISTERED", "STARTING", "RUNNING", "FINALIZING", "UNKNOWN", "ODD"])
+    def test_an_active_job_is_adopted(self, emulator, status):
+        emulator.set_outcome(status, at=0)
+        task = life()
+        first, second = task.run_try(), task.run_try()
+        assert first.value == second.value
+        assert len(emulator.jobs()) == len(posts(emulator)) == 1
+
+    def test_a_completed_job_is_adopted(self, emulator):
+        task = life()
+        first = task.run_try()
+        emulator.advance(3600)
+        assert task.run_try().value == first.value
+        assert len(emulator.jobs()) == 1
+
+    @pytest.mark.parametrize("status", ["FAILED", "CANCELLED", "STOPPED"])
+    def test_a_job_without_a_model_leads_to_the_next_generation(self, emulator, status):
+        emulator.set_outcome(status, at=1)
+        task = life()
+        first = task.run_try().value
+        emulator.advance(60)
+        second, third = task.run_try().value, task.run_try().value
+        assert first.endswith("-1")
+        assert second == third == f"{first[:-2]}-2"
+        assert len(emulator.jobs()) == 2
+
+    def test_a_stopped_job_is_adopted_by_a_task_that_accepts_it(self, emulator):
+        emulator.set_outcome("STOPPED", at=1)
+        task = life(accept_stopped=True)
+        first = task.run_try().value
+        emulator.advance(60)
+        assert task.run_try().value == first
+
+    @pytest.mark.parametrize(
+        ("fault", "error"),
+        [
+            ({"effect": "answer", "status": 500}, AtaiServerError),
+            ({"effect": "answer", "status": 503, "body": "html"}, AtaiServerError),
+            ({"effect": "answer", "status": 429}, AtaiRateLimitError),
+            ({"effect": "answer", "status": 200, "body": "html"}, AtaiResponseError),
+            ({"effect": "answer", "status": 200, "body": "empty"}, AtaiResponseError),
+            ({"effect": "answer", "status": 200, "body": "json", "content": []}, AtaiResponseError),
+            ({"effect": "answer", "status": 200, "body": "json", "content": {}}, AtaiResponseError),
+            (
+                {"effect": "answer", "status": 200, "body": "json", "content": {"id": None, "status": "x"}},
+                AtaiResponseError,
+            ),
+            (
+                {"effect": "answer", "status": 200, "body": "json", "content": {"id": "o", "status": "x"}},
+                AtaiResponseError,
+            ),
+            ({"effect": "truncate"}, AtaiResponseError),
+            ({"effect": "drop_before"}, AtaiConnectionError),
+            ({"effect": "drop_midway"}, AtaiConnectionError),
+        ],
+    )
+    def test_no_clear_answer_is_never_taken_for_a_no(self, emulator, fault, error):
+        task = life()
+        task.run_try()
+        emulator.add_fault(method="GET", path=f"{JOBS}/*", count=None, **fault)
+        outcome = task.run_try()
+        assert outcome.state == "up_for_retry"
+        assert isinstance(outcome.error, error)
+        assert "A retry looks for it before it creates one" in "".join(outcome.error.__notes__)
+        assert len(posts(emulator)) == 1
+
+        emulator.clear_faults()
+        assert task.run_try().state == "success"
+        assert len(emulator.jobs()) == 1
+
+    @pytest.mark.parametrize("body", ["html", "empty"])
+    def test_a_gateways_404_is_checked_against_the_list(self, emulator, body):
+        task = life()
+        first = task.run_try()
+        emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=404, body=body, count=None)
+        assert task.run_try().value == first.value
+        assert len(posts(emulator)) == 1
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_a_refused_key_is_not_tried_again(self, emulator, status):
+        emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=status, count=None)
+        assert life().run_try().state == "failed"
+        assert posts(emulator) == []
+
+    def test_every_generation_used_up(self, emulator):
+        emulator.set_outcome("FAILED", name="pump-states", at=1)
+        task = life()
+        for _ in range(99):
+            task.run_try()
+            emulator.advance(2)
+        outcome = task.run_try()
+        assert outcome.state == "failed"
+        assert "belongs to a job without a model" in str(outcome.error)
+
+
+class TestPosting:
+    """What becomes of the POST, and what the operator does."""
+
+    @pytest.mark.parametrize("policy", ["conflict", "return_existing", "create_second"])
+    @pytest.mark.parametrize("effect", ["drop_after", "drop_before", "drop_midway", "truncate"])
+    def test_a_lost_answer_makes_no_second_job(self, emulator, effect, policy):
+        emulator.set_switches(duplicate_job_id=policy)
+        emulator.add_fault(method="POST", path=JOBS, effect=effect, count=1)
+        outcome = life().run_try()
+        assert outcome.state == "success"
+        assert len(emulator.jobs()) == 1
+
+    @pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
+    def test_a_server_error_is_looked_into_before_the_next_post(self, emulator, status):
+        emulator.add_fault(method="POST", path=JOBS, effect="answer", status=status, count=2)
+        outcome = life().run_try()
+        assert outcome.state == "success"
+        calls = [entry["method"] for entry in emulator.requests(path="*/fine-tune/*")]
+        assert calls == ["GET", "POST", "GET", "POST", "GET", "POST"]
+        assert len(emulator.jobs()) == 1
+
+    def test_posts_are_bounded(self, emulator):
+        emulator.add_fault(method="POST", path=JOBS, effect="answer", status=503, count=None)
+        outcome = life().run_try()
+        assert outcome.state == "up_for_retry"
+        assert isinstance(outcome.error, AtaiServerError)
+        assert len(posts(emulator)) == 4
+
+    def test_a_lookup_that_fails_after_a_lost_post_leaves_the_question_to_the_next_try(self, emulator):
+        emulator.add_fault(method="POST", path=JOBS, effect="drop_after", count=1)
+        emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=503, skip=1, count=4)
+        task = life()
+        assert task.run_try().state == "up_for_retry"
+        assert task.run_try().state == "success"
+        assert len(emulator.jobs()) == len(posts(emulator)) == 1
+
+    def test_an_id_that_was_taken_meanwhile_is_adopted(self, emulator):
+        task = life()
+        first = task.run_try()
+        # The lookup misses the job, as if another try made it in between.
+        emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=404, count=1)
+        assert task.run_try().value == first.value
+        assert len(emulator.jobs()) == 1
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 413, 422])
+    def test_a_refusal_is_final(self, emulator, status):
+        emulator.add_fault(method="POST", path=JOBS, effect="answer", status=status, count=None)
+        outcome = life().run_try()
+        assert outcome.state == "failed"
+        assert "This try created no fine-tune job, and a retry cannot help" in str(outcome.error)
+        assert "The emulator was told to answer this" in str(outcome.error)
+        assert len(posts(emulator)) == 1
+
+    def test_retry_after_is_obeyed(self, emulator, clock):  # noqa: F811
+        emulator.add_fault(method="POST", path=JOBS, effect="answer", status=429, retry_after=17, count=1)
+        life().run_try()
+        assert clock.slept == [17]
+
+
+class TestIdentity:
+    def test_runs_tasks_and_mapped_tasks_have_jobs_of_their_own(self, emulator):
+        lives = [
+            TaskLife(create),
+            TaskLife(create, run_id="other"),
+            TaskLife(create, map_index=0),
+            TaskLife(create, map_index=1),
+            TaskLife(lambda: create(task_id="other")),
+            TaskLife(lambda: create(model="Newton::c2_4_3b_251215dfe6a746")),
+        ]
+        for task in lives:
+            task.run_try()
+            task.run_try()
+        assert len({job["id"] for job in emulator.jobs()}) == len(lives) == len(emulator.jobs())
+
+    def test_without_reattaching_each_try_makes_a_job_but_no_lost_answer_makes_two(self, emulator):
+        task = life(reattach=False)
+        task.run_try()
+        emulator.add_fault(method="POST", path=JOBS, effect="drop_after", count=1)
+        task.run_try()
+        assert len(emulator.jobs()) == 2
+
+    def test_an_id_of_ones_own(self, emulator):
+        task = life(job_id="my-job")
+        assert task.run_try().value == task.run_try().value == "my-job"
+        assert len(emulator.jobs()) == 1
+
+    @pytest.mark.parametrize("status", ["FAILED", "CANCELLED", "STOPPED"])
+    def test_an_id_of_ones_own_has_no_next_generation(self, emulator, status):
+        emulator.set_outcome(status, at=1)
+        task = life(job_id="my-job")
+        task.run_try()
+        emulator.advance(10)
+        outcome = task.run_try()
+        assert outcome.state == "failed"
+        assert "my-job" in str(outcome.error)
+        assert len(emulator.jobs()) == 1
+
+
+class TestWaiting:
+    def test_success(self, emulator, waits):
+        outcome = life(**waits).run_try()
+        (job,) = emulator.jobs()
+        assert outcome.state == "success"
+        assert outcome.value == outcome.xcoms["return_value"] == job["id"]
+        assert outcome.xcoms["job"]["inference_config_path"] == job["inference_config_path"]
+        assert outcome.xcoms["job"]["status"] == "COMPLETED"
+        assert outcome.deferrals == ("deferrable" in waits)
+
+    @pytest.mark.parametrize(
+        ("ending", "error", "says"),
+        [
+            ("FAILED", FineTuneJobFailedError, "starts a new job, which is paid for again"),
+            ("CANCELLED", FineTuneJobCancelledError, "starts a new job"),
+            ("STOPPED", FineTuneJobStoppedError, "accept_stopped=True"),
+        ],
+    )
+    def test_a_job_that_ends_without_a_model_fails_the_task(self, emulator, waits, ending, error, says):
+        emulator.set_outcome(ending)
+        task = life(**waits)
+        outcome = task.run_try()
+        assert (outcome.state, type(outcome.error)) == ("up_for_retry", error)
+        assert says in str(outcome.error)
+        # The id stays known although the task failed.
+        assert outcome.xcoms["return_value"] == emulator.jobs()[0]["id"]
+
+        assert task.run_try().state == "success"
+        assert [job["status"] for job in emulator.jobs()] == [ending, "COMPLETED"]
+
+    def test_a_stopped_job_can_be_accepted(self, emulator, waits):
+        emulator.set_outcome("STOPPED")
+        outcome = life(accept_stopped=True, **waits).run_try()
+        assert outcome.state == "success"
+        assert outcome.xcoms["job"]["status"] == "STOPPED"
+
+    def test_completed_without_a_model(self, emulator, waits):
+        emulator.set_outcome("COMPLETED", inference_config=False)
+        task = life(**waits)
+        outcome = task.run_try()
+        assert (outcome.state, type(outcome.error)) == ("up_for_retry", FineTuneJobNoModelError)
+        task.run_try()
+        assert len(emulator.jobs()) == 1
+
+    def test_an_outage_fails_the_try_and_the_next_goes_on_with_the_job(self, emulator, waits):
+        task = life(**waits)
+        fault = emulator.add_fault(
+            method="GET", path=f"{JOBS}/*", effect="answer", status=503, skip=2, count=None
+        )
+        outcome = task.run_try()
+        assert (outcome.state, type(outcome.error)) == ("up_for_retry", FineTuneJobUnreachableError)
+        assert emulator.fired(fault) > 3
+        emulator.clear_faults()
+        assert task.run_try().state == "success"
+        assert len(emulator.jobs()) == 1
+
+    def test_nothing_but_ids_and_times_goes_to_the_triggerer(self, emulator):
+        outcome = life(timeout=3600, **WAITS["triggerer"]).run_try()
+        assert set(outcome.trigger_kwargs) == {
+            "job_id",
+            "atai_conn_id",
+            "poll_interval",
+            "deadline",
+            "outage_tolerance",
+            "kill_action",
+            "before_timeout",
+            "end_task",
+            "accept_stopped",
+            "push_xcom",
+        }
+        assert emulator.api_key not in repr(outcome.trigger_kwargs)
+
+
+class TestTimeout:
+    @pytest.mark.parametrize(
+        ("action", "status"), [("stop", "STOPPING"), ("cancel", "CANCELLED"), ("leave", "RUNNING")]
+    )
+    @pytest.mark.parametrize(
+        "limit", [{"timeout": 300}, {"execution_timeout": timedelta(seconds=300)}], ids=["own", "airflow's"]
+    )
+    def test_the_job_gets_what_its_author_chose(self, emulator, waits, limit, action, status):
+        outcome = life(timeout_action=action, **limit, **waits).run_try()
+        assert (outcome.state, type(outcome.error)) == ("failed", AirflowFailException)
+        assert isinstance(outcome.error.__cause__, FineTuneJobTimeoutError)
+        assert emulator.jobs()[0]["status"] == status
+        assert "not over at its deadline" in str(outcome.error)
+
+    def test_retries_do_not_renew_it(self, emulator, waits, clock):  # noqa: F811
+        emulator.set_outcome("RUNNING")
+        task = life(timeout=1200, timeout_action="leave", **waits)
+        emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=400, skip=3, count=1)
+        assert task.run_try().state == "failed"
+        clock.sleep(1000)
+        outcome = task.run_try()
+        assert isinstance(outcome.error.__cause__, FineTuneJobTimeoutError)
+        created, now = emulator.jobs()[0]["created_at"], emulator.requests()[-1]["time"]
+        assert (seconds(now) - seconds(created)).total_seconds() == pytest.approx(1200, abs=5)
+
+    def test_a_service_that_does_not_take_it_is_named_in_the_error(self, emulator, waits):
+        emulator.add_fault(method="PUT", path=f"{JOBS}/**", effect="answer", status=400, count=None)
+        outcome = life(timeout=300, **waits).run_try()
+        assert "may still run and bill. Stop it by hand." in str(outcome.error)
+
+
+def seconds(text):
+    from datetime import datetime
+
+    return datetime.fromisoformat(text)
+
+
+class TestBrokenTrigger:
+    """Airflow resumes the task with ``__fail__`` where the trigger is gone."""
+
+    def resume(self, error, **arguments):
+        ti = TaskInstance(task_id="fine_tune")
+        task = create(**WAITS["triggerer"], **arguments)
+        return task.resume_execution(
+            "__fail__", {"error": error, "traceback": ["boom"]}, {"ti": ti, "run_id": "run"}
+        )
+
+    @pytest.mark.parametrize("error", ["Trigger timeout", "Trigger/execution timeout"])
+    @pytest.mark.parametrize(("action", "status"), [("stop", "STOPPING"), ("leave", "RUNNING")])
+    def test_a_timeout_of_airflows_own_still_ends_the_job(self, emulator, error, action, status):
+        life().run_try()
+        emulator.advance(60)
+        with pytest.raises(AirflowFailException, match="not over at its deadline") as raised:
+            self.resume(error, timeout_action=action)
+        assert isinstance(raised.value.__cause__, FineTuneJobTimeoutError)
+        assert emulator.jobs()[0]["status"] == status
+
+    def test_a_trigger_that_broke_leaves_the_job_to_the_next_try(self, emulator):
+        job_id = life().run_try().value
+        with pytest.raises(AtaiResponseError, match=f"{job_id} is REGISTERED.*same job") as raised:
+            self.resume("Trigger failure")
+        assert "boom" in str(raised.value)
+        assert emulator.jobs()[0]["status"] == "REGISTERED"
+
+    def test_without_a_job_nothing_is_ended(self, emulator):
+        with pytest.raises(AtaiResponseError, match="No fine-tune job of this task was found"):
+            self.resume("Trigger timeout")
+
+    def test_the_latest_generation_is_the_one(self, emulator):
+        emulator.set_outcome("FAILED", at=1)
+        task = life()
+        task.run_try()
+        emulator.advance(60)
+        second = task.run_try().value
+        with pytest.raises(AirflowFailException, match=second):
+            self.resume("Trigger timeout")
+        assert [job["status"] for job in emulator.jobs()] == ["FAILED", "STOPPING"]
+
+
+class TestKill:
+    @pytest.mark.parametrize(
+        ("action", "status"), [("stop", "STOPPING"), ("cancel", "CANCELLED"), ("leave", "RUNNING")]
+    )
+    def test_on_the_worker(self, emulator, clock, action, status):  # noqa: F811
+        task = create(kill_action=action, **WAITS["worker"])
+
+        def kill():
+            if emulator.jobs()[0]["status"] == "RUNNING":
+                clock.on_sleep.clear()
+                task.on_kill()
+                raise KeyboardInterrupt
+
+        clock.on_sleep.append(kill)
+        with pytest.raises(KeyboardInterrupt):
+            TaskLife(lambda: task).run_try()
+        assert emulator.jobs()[0]["status"] == status
+
+    def test_before_there_is_a_job(self, emulator):
+        create().on_kill()
+        assert emulator.requests(path="*/fine-tune/*") == []
+
+    def test_a_job_that_is_over_is_left_alone(self, emulator):
+        task = create()
+        TaskLife(lambda: task).run_try()
+        emulator.advance(3600)
+        task.on_kill()
+        assert emulator.jobs()[0]["status"] == "COMPLETED"
+
+    @pytest.mark.parametrize("effect", ["drop_before", "drop_after"])
+    def test_an_unreachable_service_does_not_keep_the_worker(self, emulator, effect):
+        task = create()
+        TaskLife(lambda: task).run_try()
+        fault = emulator.add_fault(method="PUT", path=f"{JOBS}/**", effect=effect, count=None)
+        task.on_kill()
+        assert emulator.fired(fault) == 1
+
+    def test_while_the_answer_to_the_post_is_awaited(self, emulator):
+        task = create()
+        with mock.patch.object(submission, "_pause", autospec=True, side_effect=KeyboardInterrupt):
+            emulator.add_fault(method="POST", path=JOBS, effect="drop_after", count=1)
+            with pytest.raises(KeyboardInterrupt):
+                TaskLife(lambda: task).run_try()
+        task.on_kill()
+        assert [job["status"] for job in emulator.jobs()] == ["CANCELLED"]
+
+
+@pytest.mark.parametrize(
+    ("operator", "status"), [(StopFineTuneJobOperator, "STOPPING"), (CancelFineTuneJobOperator, "CANCELLED")]
+)
+class TestEnding:
+    def run(self, operator, job_id):
+        return TaskLife(lambda: operator(task_id="end", job_id=job_id)).run_try()
+
+    def test_a_running_job(self, emulator, operator, status):
+        job_id = life().run_try().value
+        emulator.advance(60)
+        assert self.run(operator, job_id).value == status
+        assert emulator.jobs()[0]["status"] == status
+
+    def test_a_job_that_is_over(self, emulator, operator, status):
+        job_id = life().run_try().value
+        emulator.advance(3600)
+        assert self.run(operator, job_id).value == "COMPLETED"
+
+    def test_no_such_job(self, emulator, operator, status):
+        outcome = self.run(operator, "missing")
+        assert outcome.state == "failed"
+        assert "a retry cannot help" in str(outcome.error)
+
+    def test_an_unreachable_service(self, emulator, operator, status):
+        job_id = life().run_try().value
+        emulator.add_fault(method="PUT", path=f"{JOBS}/**", effect="answer", status=503, count=None)
+        outcome = self.run(operator, job_id)
+        assert outcome.state == "up_for_retry"
+        assert "may still run and bill" in "".join(outcome.error.__notes__)
+
+    def test_a_conflict_on_a_job_that_runs_is_an_error(self, emulator, operator, status):
+        job_id = life().run_try().value
+        emulator.add_fault(method="PUT", path=f"{JOBS}/**", effect="answer", status=409, count=1)
+        assert self.run(operator, job_id).state == "failed"
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            ({"datasets": "train.csv"}, "must be a list, not the string"),
+            ({"name": ""}, "name must be a non-empty string"),
+            ({"job_id": "x" * 65}, "65 characters"),
+            ({"kill_action": "kill"}, 'kill_action must be "cancel"'),
+            ({"timeout_action": None}, 'timeout_action must be "cancel"'),
+            ({"timeout": 0}, "timeout must be a positive number"),
+            ({"poll_interval": -1}, "poll_interval must be a positive number"),
+            ({"deferrable": True}, "Add wait_for_completion=True"),
+        ],
+    )
+    def test_what_is_wrong_fails_when_the_dag_is_parsed(self, arguments, says):
+        with pytest.raises(ValueError, match=says):
+            create(**arguments)
+
+    def test_deferrable_by_default_is_no_error_for_a_task_that_does_not_wait(self, monkeypatch):
+        monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
+        assert create(deferrable=True).deferrable
+
+    def test_nothing_is_sent_or_read_when_the_dag_is_parsed(self, monkeypatch):
+        monkeypatch.setattr(requests.Session, "request", mock.Mock(side_effect=AssertionError))
+        monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", "not json{")
+        with DAG(dag_id="parsed", schedule=None):
+            job = create()
+            StopFineTuneJobOperator(task_id="stop", job_id=job.output)
+            CreateFineTuneJobOperator.partial(task_id="many", name="x").expand(datasets=[[TRAIN], [TRAIN]])
+
+    def test_template_fields_exist(self):
+        task = create()
+        assert all(hasattr(task, name) for name in task.template_fields)
+        assert {"name", "datasets", "model", "job_id", "atai_conn_id"} <= set(task.template_fields)
+
+
+def test_the_stand_in_for_airflows_task_instance_has_what_airflows_has():
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:
+        from airflow.models.taskinstance import TaskInstance as RuntimeTaskInstance
+    assert callable(RuntimeTaskInstance.xcom_push)
+    assert callable(TaskInstance.xcom_push)

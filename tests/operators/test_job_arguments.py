@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_atai.operators.fine_tune import CancelFineTuneJobOperator
+from airflow_provider_atai.operators.job_arguments import check_at_parse_time, normalise_rendered
+
+TRAIN = {"name": "training-set", "split": "train", "file_ids": ["train.jsonl"]}
+EVAL = {"name": "eval-set", "split": "eval", "file_ids": ["eval.jsonl"]}
+
+
+@pytest.fixture(scope="module")
+def output():
+    """Another task's output, as a DAG author passes it on."""
+    with DAG(dag_id="arguments", schedule=None):
+        return CancelFineTuneJobOperator(task_id="upstream", job_id="job-1").output
+
+
+@pytest.mark.parametrize(
+    "datasets",
+    [
+        [TRAIN],
+        (TRAIN, EVAL),
+        [TRAIN, TRAIN],
+        "{{ params.datasets }}",
+        [{"name": "{{ params.name }}", "split": "{{ params.split }}", "file_ids": ["{{ ds }}.jsonl"]}],
+        [{**TRAIN, "file_ids": "{{ params.files }}"}],
+    ],
+)
+def test_what_is_right_or_filled_in_later_passes(datasets):
+    check_at_parse_time(name="{{ ds }}", datasets=datasets, model=None, job_id="{{ run_id }}")
+
+
+def test_outputs_of_other_tasks_pass(output):
+    check_at_parse_time(name="x", datasets=[output, EVAL], model=output, job_id=None)
+    check_at_parse_time(name=output, datasets=output, model=None, job_id=output)
+    check_at_parse_time(name="x", datasets=[{**TRAIN, "file_ids": output}], model=None, job_id=None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"name": ""}, "name must be a non-empty string"),
+        ({"name": None}, "name must be a non-empty string"),
+        ({"model": ""}, "model must be a non-empty string"),
+        ({"job_id": ""}, "1 to 64 characters"),
+        ({"job_id": "x" * 65}, "has 65 characters"),
+        ({"job_id": "a/b"}, "cannot stand in a URL path"),
+        ({"datasets": []}, "non-empty list"),
+        ({"datasets": TRAIN}, "not one mapping"),
+        ({"datasets": "training-set"}, "not the string"),
+        ({"datasets": [EVAL]}, 'no entry with "split": "train"'),
+        ({"datasets": ["train.jsonl"]}, r"datasets\[0\] must be a mapping"),
+        ({"datasets": [{**TRAIN, "split": "test"}]}, 'split must be "train" or "eval"'),
+        ({"datasets": [{**TRAIN, "file_ids": "train.jsonl"}]}, "must be a list, not the string"),
+        ({"datasets": [{**TRAIN, "file_ids": []}]}, "non-empty list of file ids"),
+        ({"datasets": [{**TRAIN, "file_ids": [""]}]}, "is no file id"),
+        ({"datasets": [{**TRAIN, "epochs": 3}]}, "has unknown epochs"),
+        ({"datasets": [{"name": "x", "split": "train"}]}, "lacks file_ids"),
+    ],
+)
+def test_what_is_wrong_fails_when_the_dag_is_parsed(arguments, says):
+    right = {"name": "job", "datasets": [TRAIN], "model": None, "job_id": None}
+    with pytest.raises(ValueError, match=says):
+        check_at_parse_time(**{**right, **arguments})
+
+
+def test_a_wrong_entry_is_found_beside_one_that_comes_later(output):
+    with pytest.raises(ValueError, match=r"datasets\[1\] lacks file_ids"):
+        check_at_parse_time(
+            name="x", datasets=[output, {"name": "x", "split": "eval"}], model=None, job_id=None
+        )
+
+
+class Lazy(Sequence):
+    """Like the output of a mapped task."""
+
+    def __getitem__(self, index):
+        return [TRAIN, EVAL][index]
+
+    def __len__(self):
+        return 2
+
+
+@pytest.mark.parametrize(
+    ("rendered", "plain"),
+    [("None", None), ("", None), ("m", "m"), (None, None), ([TRAIN], [TRAIN]), (Lazy(), [TRAIN, EVAL])],
+)
+def test_rendered_values_become_plain(rendered, plain):
+    assert normalise_rendered(rendered) == plain

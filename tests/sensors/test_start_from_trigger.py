@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from unittest import mock
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+
+from airflow_provider_atai.hooks.atai import AtaiHook
+from airflow_provider_atai.operators.fine_tune import CancelFineTuneJobOperator
+from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
+from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
+from tests.task_life import store_dataset
+
+only_where_airflow_can = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="needs Airflow 3.3")
+BOTH = {"start_from_trigger": True, "end_from_trigger": True}
+
+
+def sensor(**arguments):
+    return FineTuneJobSensor(**{"task_id": "wait", "job_id": "job-1", "timeout": 3600, **arguments})
+
+
+@pytest.mark.skipif(AIRFLOW_V_3_3_PLUS, reason="Airflow can")
+def test_an_airflow_that_cannot_defers_the_ordinary_way():
+    waits = sensor(**BOTH)
+    assert waits.deferrable
+    assert not waits.start_from_trigger
+    assert not waits.end_from_trigger
+
+
+@only_where_airflow_can
+class TestStart:
+    def test_the_trigger_gets_what_a_worker_would_give_it(self):
+        waits = sensor(**BOTH, accept_stopped=True, poke_interval=7, atai_conn_id="other")
+        assert waits.deferrable
+        arguments = waits.start_trigger_args.trigger_kwargs
+        path, serialised = FineTuneJobTrigger(**arguments).serialize()
+        assert path == waits.start_trigger_args.trigger_cls
+        assert {name: serialised[name] for name in arguments} == arguments
+        assert arguments == {
+            "job_id": "job-1",
+            "atai_conn_id": "other",
+            "poll_interval": 7.0,
+            "end_task": True,
+            "accept_stopped": True,
+            "push_xcom": True,
+            "before_timeout": 300.0,
+        }
+        assert waits.start_trigger_args.timeout == timedelta(seconds=3900)
+        assert waits.start_trigger_args.next_method == "execute_complete"
+
+    def test_another_tasks_output_travels_as_jinja(self):
+        with DAG(dag_id="zero_workers", schedule=None):
+            job = CancelFineTuneJobOperator(task_id="create", job_id="job-1")
+            waits = sensor(job_id=job.output, **BOTH)
+        arguments = json.loads(json.dumps(waits.start_trigger_args.trigger_kwargs))
+        assert arguments["job_id"] == (
+            "{{ ti.xcom_pull(task_ids='create', key='return_value', map_indexes=-1) }}"
+        )
+        assert waits.upstream_task_ids == {"create"}
+
+    @pytest.mark.parametrize("job_id", ["{{ params.job_id }}", "job-{{ ds }}", "job-1"])
+    def test_templates_without_xcoms_travel_as_they_are(self, job_id):
+        assert sensor(job_id=job_id, **BOTH).start_trigger_args.trigger_kwargs["job_id"] == job_id
+
+    def test_what_the_triggerer_cannot_render_starts_on_a_worker(self):
+        with DAG(dag_id="mapped", schedule=None):
+            many = CancelFineTuneJobOperator.partial(task_id="many").expand(job_id=["a", "b"])
+            for number, job_id in enumerate(
+                ("{{ ti.xcom_pull(task_ids='create') }}", many.output, many.output.map(str))
+            ):
+                waits = sensor(task_id=f"wait_{number}", job_id=job_id, **BOTH)
+                assert not waits.start_from_trigger
+                assert waits.end_from_trigger
+                assert waits.deferrable
+
+    def test_the_dag_can_be_serialised(self):
+        from airflow.serialization.serialized_objects import BaseSerialization, DagSerialization
+
+        with DAG(dag_id="serialised", schedule=None) as dag:
+            sensor(**BOTH)
+        task = DagSerialization.from_dict(DagSerialization.to_dict(dag)).get_task("wait")
+        assert task.start_from_trigger
+        arguments = BaseSerialization.deserialize(task.start_trigger_args.trigger_kwargs)
+        assert arguments == sensor(**BOTH).start_trigger_args.trigger_kwargs
+
+    def test_one_sensors_arguments_are_not_anothers(self):
+        first, second = sensor(job_id="job-1", **BOTH), sensor(job_id="job-2", **BOTH)
+        assert first.start_trigger_args.trigger_kwargs["job_id"] == "job-1"
+        assert second.start_trigger_args.trigger_kwargs["job_id"] == "job-2"
+        assert sensor().start_trigger_args is None
+        assert not sensor().start_from_trigger
+
+    def test_the_deadline_comes_from_airflows_own_timeout(self):
+        trigger = FineTuneJobTrigger(job_id="job-1", before_timeout=300)
+        assert trigger._deadline() is None
+        trigger.timeout_after = datetime(2026, 11, 23, 12, 5, tzinfo=UTC)
+        assert trigger._deadline() == datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+        # Some databases give times back without their zone.
+        trigger.timeout_after = datetime(2026, 11, 23, 12, 5)
+        assert trigger._deadline() == datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@only_where_airflow_can
+class TestEnd:
+    @pytest.fixture
+    def job(self, atai_emulator):
+        atai_emulator.pause()
+        dataset = store_dataset(atai_emulator)
+        return AtaiHook().fine_tune.create(name="j", datasets=[dataset], job_id="job-1")
+
+    def event(self, **arguments):
+        async def run():
+            trigger = FineTuneJobTrigger(job_id="job-1", **arguments)
+            trigger._task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1)
+            return [event async for event in trigger.run()]
+
+        (event,) = asyncio.run(run())
+        return event
+
+    @pytest.fixture(autouse=True)
+    def pushed(self, monkeypatch):
+        from airflow.sdk.execution_time.xcom import XCom
+
+        push = mock.create_autospec(XCom.set)
+        monkeypatch.setattr(XCom, "set", push)
+        return push
+
+    @pytest.mark.parametrize("push_xcom", [True, False])
+    def test_a_success_ends_the_task_with_its_xcom(self, atai_emulator, job, pushed, push_xcom):
+        atai_emulator.advance(3600)
+        event = self.event(end_task=True, push_xcom=push_xcom)
+        assert type(event).__name__ == "TaskSuccessEvent"
+        assert pushed.call_count == push_xcom
+        if push_xcom:
+            assert pushed.call_args.args[0] == "return_value"
+            assert pushed.call_args.args[1]["status"] == "COMPLETED"
+            assert pushed.call_args.kwargs == {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1}
+
+    def test_a_worker_ends_it_where_the_xcom_cannot_be_pushed(self, atai_emulator, job, pushed):
+        pushed.side_effect = RuntimeError("no supervisor")
+        atai_emulator.advance(3600)
+        assert self.event(end_task=True).payload["ending"] == "completed"
+
+    @pytest.mark.parametrize(
+        ("status", "accept_stopped", "ends"),
+        [
+            ("FAILED", False, False),
+            ("CANCELLED", True, False),
+            ("STOPPED", False, False),
+            ("STOPPED", True, True),
+        ],
+    )
+    def test_only_a_success_ends_it_here(self, atai_emulator, job, status, accept_stopped, ends):
+        atai_emulator.set_outcome(status, job_id=job.id, at=1)
+        atai_emulator.advance(3600)
+        event = self.event(end_task=True, accept_stopped=accept_stopped)
+        assert (type(event).__name__ == "TaskSuccessEvent") is ends
+        if not ends:
+            assert event.payload["ending"] == status.lower()
+
+    @pytest.mark.parametrize("job_id", ["None", "", "a/b"])
+    def test_an_id_that_was_rendered_wrong_is_no_hang(self, atai_emulator, job_id):
+        async def run():
+            return [event async for event in FineTuneJobTrigger(job_id=job_id, end_task=True).run()]
+
+        (event,) = asyncio.run(run())
+        assert event.payload["ending"] == "not_found"
+
+    def test_asset_events_need_a_worker(self):
+        from airflow.sdk import Asset
+
+        assert sensor(**BOTH).end_from_trigger
+        assert not sensor(**BOTH, outlets=[Asset("model")]).end_from_trigger
