@@ -1,0 +1,109 @@
+"""
+Retrain a model every Monday, or at once with other data: press *Trigger* and fill in the form.
+
+It needs a connection ``atai_default`` of type ``atai`` whose password is the API key, and a triggerer:
+that is where the waiting happens. Unpausing the DAG starts a run for the last Monday at once, as with
+every schedule.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import Param, dag, task
+
+from airflow_provider_atai.operators.datasets import UploadDatasetOperator
+from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
+from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
+
+DATA = Path(__file__).resolve().parent / "data"
+
+PARAMS = {
+    "job_name": Param(
+        "pump-states",
+        type="string",
+        minLength=1,
+        title="Job name",
+        description="What people will know the job by. It need not be unique.",
+    ),
+    "train_path": Param(
+        str(DATA / "pump_train.jsonl"),
+        type="string",
+        minLength=1,
+        title="Training data",
+        description="A JSONL file with one labelled example a line: a path or an object storage URL.",
+    ),
+    "eval_path": Param(
+        str(DATA / "pump_eval.jsonl"),
+        type="string",
+        minLength=1,
+        title="Evaluation data",
+        description="Labelled examples that the model does not train on, in the same form.",
+    ),
+    # `examples` makes the form suggest these two, and leaves room for a model that is newer than this file.
+    "model": Param(
+        None,
+        type=["null", "string"],
+        title="Base model",
+        description="Left empty, the service takes its default.",
+        examples=["Newton::c2_4_7b_251215a172f6d7", "Newton::c2_4_3b_251215dfe6a746"],
+    ),
+}
+
+
+@dag(
+    schedule="0 3 * * 1",
+    start_date=datetime(2026, 1, 5, tzinfo=UTC),
+    # Weeks that were missed are not made up for: every run pays for a job.
+    catchup=False,
+    # A second run waits until the first is over, so two jobs never train side by side.
+    max_active_runs=1,
+    params=PARAMS,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    tags=["atai", "example"],
+    doc_md=__doc__,
+)
+def atai_scheduled_retraining() -> None:
+    upload_train = UploadDatasetOperator(
+        task_id="upload_train",
+        path="{{ params.train_path }}",
+        name="training-set",
+    )
+    upload_eval = UploadDatasetOperator(
+        task_id="upload_eval",
+        path="{{ params.eval_path }}",
+        name="eval-set",
+        split="eval",
+    )
+
+    fine_tune = CreateFineTuneJobOperator(
+        task_id="fine_tune",
+        name="{{ params.job_name }}",
+        model="{{ params.model }}",
+        datasets=[upload_train.output, upload_eval.output],
+    )
+
+    wait = FineTuneJobSensor(
+        task_id="wait",
+        job_id=fine_tune.output,
+        deferrable=True,
+        poke_interval=15,
+        # The sensor gives up waiting after this time; the job itself goes on.
+        timeout=timedelta(hours=12),
+    )
+
+    @task
+    def hand_over(summary: dict[str, Any]) -> str:
+        """Pass the trained model on; what takes it into use goes here."""
+        print(
+            f"Job {summary['job_id']} has trained {summary['model']}. Its last metrics: {summary['metrics']}"
+        )
+        print(f"The inference config is {summary['inference_config_path']}")
+        return summary["inference_config_path"]
+
+    hand_over(wait.output)
+
+
+atai_scheduled_retraining()

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from demo.child_processes import ChildEndedError, ChildProcesses, NotInTimeError
+
+# Says its own process id and that of a child which has left its process group.
+FAMILY = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+print("family", os.getpid(), child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def family_of(processes: ChildProcesses, log: Path) -> list[int]:
+    def announced() -> list[int]:
+        return [int(word) for word in log.read_text().split()[1:]]
+
+    return processes.wait_until(announced, "the family is complete", 60)
+
+
+def running(pids: list[int]) -> list[int]:
+    return [
+        pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+def test_leaving_the_block_ends_the_whole_family(tmp_path: Path) -> None:
+    with ChildProcesses(tmp_path) as processes:
+        child = processes.start("family", python(FAMILY), os.environ)
+        family = family_of(processes, child.log)
+        assert running(family) == family
+    assert running(family) == []
+
+
+def test_leaving_the_block_ends_what_a_dead_process_has_left(tmp_path: Path) -> None:
+    with ChildProcesses(tmp_path) as processes:
+        child = processes.start("family", python(FAMILY.replace("start_new_session=True", "")), os.environ)
+        leader, orphan = family_of(processes, child.log)
+        os.kill(leader, signal.SIGKILL)
+        child.wait(60)
+        assert running([orphan]) == [orphan]
+    assert running([orphan]) == []
+
+
+def test_kill_ends_the_whole_family(tmp_path: Path) -> None:
+    with ChildProcesses(tmp_path) as processes:
+        child = processes.start("family", python(FAMILY), os.environ)
+        family = family_of(processes, child.log)
+        child.kill()
+        assert running(family) == []
+
+
+def test_sigterm_ends_the_whole_family(tmp_path: Path) -> None:
+    parent_code = f"""
+import os, sys, time
+from pathlib import Path
+from demo.child_processes import ChildProcesses
+with ChildProcesses(Path({str(tmp_path / "inner")!r})) as processes:
+    processes.start("family", [sys.executable, "-c", {FAMILY!r}], os.environ)
+    time.sleep(600)
+"""
+    with ChildProcesses(tmp_path) as processes:
+        repository = str(Path(__file__).resolve().parents[2])
+        parent = processes.start("parent", python(parent_code), {**os.environ, "PYTHONPATH": repository})
+        log = tmp_path / "inner" / "family.log"
+        family = family_of(processes, log)
+        os.kill(parent.pid, signal.SIGTERM)
+        assert parent.wait(60) == 128 + signal.SIGTERM
+        assert running(family) == []
+        processes.release()
+
+
+def test_released_processes_run_on(tmp_path: Path) -> None:
+    with ChildProcesses(tmp_path) as processes:
+        processes.start("sleeper", python("import time; time.sleep(600)"), os.environ)
+        (child,) = processes.release()
+    try:
+        assert child.running
+    finally:
+        child.stop()
+    assert not child.running
+
+
+def test_a_child_that_ends_is_an_error_with_its_last_words(tmp_path: Path) -> None:
+    with ChildProcesses(tmp_path) as processes:
+        processes.start("short", python("raise SystemExit('no such port')"), os.environ)
+        with pytest.raises(ChildEndedError, match=r"short ended with status 1[\s\S]*no such port"):
+            processes.wait_until(lambda: None, "never", 60)
+
+
+def test_what_does_not_come_true_is_an_error_with_its_reason(tmp_path: Path) -> None:
+    def refused() -> None:
+        raise ConnectionRefusedError("nobody listens")
+
+    with (
+        ChildProcesses(tmp_path) as processes,
+        pytest.raises(NotInTimeError, match=r"Airflow is up did not come true\. .*nobody listens"),
+    ):
+        processes.wait_until(refused, "Airflow is up", 0.1)
+
+
+def test_a_reused_process_id_is_left_alone() -> None:
+    from demo.child_processes import end_tree
+
+    stranger = subprocess.Popen(python("import time; time.sleep(600)"), start_new_session=True)
+    try:
+        end_tree(stranger.pid, psutil.Process(stranger.pid).create_time() - 3600)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()

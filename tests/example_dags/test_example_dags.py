@@ -1,0 +1,97 @@
+"""Every example DAG is imported and run, on every supported Airflow, as a user would."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import ParamValidationError
+
+if TYPE_CHECKING:
+    from airflow_provider_atai.emulator.control import EmulatorControl
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
+DAG_IDS = {"atai_minimal", "atai_scheduled_retraining"}
+
+
+@pytest.fixture(scope="module")
+def dag_bag(airflow_db: Path) -> Any:
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 2
+        from airflow.models.dagbag import DagBag
+    return DagBag(dag_folder=str(EXAMPLES))
+
+
+def run_dag(dag_id: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "airflow", "dags", "test", dag_id],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, "COLUMNS": "1000"},
+    )
+
+
+def test_every_file_imports(dag_bag: Any) -> None:
+    assert dag_bag.import_errors == {}
+    assert set(dag_bag.dags) == DAG_IDS
+
+
+def test_scheduled_retraining_never_trains_twice_at_once(dag_bag: Any) -> None:
+    dag = dag_bag.dags["atai_scheduled_retraining"]
+    assert (dag.max_active_runs, dag.catchup) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        ("model", None),
+        ("model", "Newton::c2_4_3b_251215dfe6a746"),
+        ("model", "Newton::newer_than_this_file"),
+        ("train_path", "s3://bucket/train.jsonl"),
+    ],
+)
+def test_trigger_form_takes_what_a_job_can_use(dag_bag: Any, param: str, value: Any) -> None:
+    assert dag_bag.dags["atai_scheduled_retraining"].params.get_param(param).resolve(value) == value
+
+
+@pytest.mark.parametrize(("param", "value"), [("model", 7), ("job_name", ""), ("train_path", None)])
+def test_trigger_form_refuses_what_no_job_can_use(dag_bag: Any, param: str, value: Any) -> None:
+    with pytest.raises(ParamValidationError):
+        dag_bag.dags["atai_scheduled_retraining"].params.get_param(param).resolve(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "examples", "seed"), [("pump_train.jsonl", 160, 1), ("pump_eval.jsonl", 40, 2)]
+)
+def test_datasets_are_what_the_script_makes(name: str, examples: int, seed: int) -> None:
+    script = runpy.run_path(str(EXAMPLES / "data" / "make_sensor_logs.py"))
+    assert (EXAMPLES / "data" / name).read_text(encoding="utf-8") == script["dataset"](examples, seed)
+
+
+@pytest.mark.usefixtures("airflow_db")
+@pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
+def test_runs_to_the_end(dag_id: str, atai_emulator: EmulatorControl) -> None:
+    atai_emulator.set_time_scale(1_000_000)
+    done = run_dag(dag_id)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [job["status"] for job in atai_emulator.jobs()] == ["COMPLETED"]
+    assert len(atai_emulator.files()) == 2
+    assert atai_emulator.jobs()[0]["inference_config_path"] in done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_fails_when_the_job_fails(atai_emulator: EmulatorControl) -> None:
+    atai_emulator.set_time_scale(1_000_000)
+    atai_emulator.set_outcome("FAILED")
+    done = run_dag("atai_minimal")
+    assert done.returncode != 0
+    assert [job["status"] for job in atai_emulator.jobs()] == ["FAILED"]
+    assert "FineTuneJobFailedError" in done.stdout + done.stderr
