@@ -1,0 +1,68 @@
+"""A real Airflow and a real emulator, started once for all system tests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.airflow_processes import AirflowProcesses, clean_environment
+from demo.child_processes import ChildProcesses
+from demo.emulator_process import start_emulator
+
+if TYPE_CHECKING:
+    from airflow_provider_atai.emulator.control import EmulatorControl
+    from demo.airflow_api import AirflowApi
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
+FAULTS = Path(__file__).resolve().parent / "dags"
+
+
+@dataclass(frozen=True)
+class System:
+    """
+    :param processes: all processes, and waiting for something while they run.
+    :param airflow: Airflow's processes.
+    :param api: its REST API.
+    :param emulator: the controls of the service that ``atai_default`` leads to.
+    """
+
+    processes: ChildProcesses
+    airflow: AirflowProcesses
+    api: AirflowApi
+    emulator: EmulatorControl
+    emulator_data: Path
+
+    def restart_emulator(self) -> None:
+        """Kill the emulator, and start it again at the same address with the state that it left."""
+        self.processes.children.pop("emulator").kill()
+        port = self.emulator.root_url.rpartition(":")[2]
+        argv = [sys.executable, "-m", "airflow_provider_atai.emulator", "--port", port]
+        argv += ["--api-key", self.emulator.api_key]
+        self.processes.start("emulator", [*argv, "--data-dir", str(self.emulator_data)], clean_environment())
+        self.processes.wait_until(self.emulator.state, "the emulator answers again", 60)
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    home = tmp_path_factory.mktemp("system")
+    with ChildProcesses(home / "logs") as processes:
+        emulator = start_emulator(processes, home / "emulator")
+        dags = home / "dags"
+        dags.mkdir()
+        (dags / "examples").symlink_to(EXAMPLES)
+        (dags / "faults").symlink_to(FAULTS)
+        settings = {
+            "AIRFLOW_CONN_ATAI_DEFAULT": emulator.connection_json,
+            # A triggerer that was killed is given up after a few seconds.
+            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
+            "ATAI_TEST_GATE": str(home / "gate"),
+        }
+        airflow = AirflowProcesses(processes, home / "airflow", dags, settings)
+        api = airflow.start()
+        yield System(processes, airflow, api, emulator, home / "emulator")

@@ -1,0 +1,250 @@
+"""What becomes of the job when processes are killed and people clear and mark tasks, on real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests.task_life import store_dataset
+
+if TYPE_CHECKING:
+    from tests.system.conftest import System
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+SECONDS = 90
+JOB = "/fine-tune/jobs/*"
+JOBS = "/fine-tune/jobs"
+
+
+class Run:
+    """One run of one of the DAGs, and the job that it makes."""
+
+    def __init__(self, system: System, dag: str) -> None:
+        self.system = system
+        self.api = system.api
+        self.dag_id = f"atai_{dag}"
+        self.name = f"{dag}-{uuid.uuid4().hex[:8]}"
+        self.until(lambda: self.api.dag(self.dag_id), f"Airflow knows {self.dag_id}")
+        self.api.unpause(self.dag_id)
+        self.run_id = self.api.trigger(self.dag_id, {"name": self.name})
+
+    def until(self, condition: Any, what: str) -> Any:
+        return self.system.processes.wait_until(condition, what, SECONDS)
+
+    def task(self, task_id: str = "fine_tune") -> dict[str, Any]:
+        return self.api.tasks(self.dag_id, self.run_id).get(task_id) or {}
+
+    def reaches(self, *states: str, task_id: str = "fine_tune") -> dict[str, Any]:
+        self.until(lambda: self.task(task_id).get("state") in states, f"{task_id} of {self.name}: {states}")
+        return self.task(task_id)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return [job for job in self.system.emulator.jobs() if job["name"] == self.name]
+
+    def job_statuses(self) -> list[str]:
+        return [job["status"] for job in self.jobs()]
+
+    def waits_in_the_triggerer(self) -> None:
+        self.reaches("deferred")
+        (job,) = self.jobs()
+        looks = f"*{JOBS}/{job['id']}"
+        self.system.emulator.clear_requests()
+        self.until(lambda: self.system.emulator.requests("GET", looks), "the triggerer looks at the job")
+
+    def kill_task_process(self) -> None:
+        process = psutil.Process(self.task()["pid"])
+        os.kill(process.pid, signal.SIGKILL)
+
+    def posts(self) -> int:
+        return len(self.system.emulator.requests("POST", f"*{JOBS}"))
+
+    def ended_by_hand(self) -> list[str]:
+        """Return the stops and cancels that the service was asked for."""
+        return [entry["path"].rpartition("/")[2] for entry in self.system.emulator.requests("PUT")]
+
+
+@pytest.fixture
+def start(system: System) -> Any:
+    system.emulator.reset()
+    store_dataset(system.emulator)
+    return lambda dag: Run(system, dag)
+
+
+class TestTheWorkerIsKilled:
+    def test_before_the_post_leaves(self, system: System, start: Any) -> None:
+        system.emulator.add_fault(method="GET", path=JOB, effect="delay", delay=120, count=1)
+        run = start("create")
+        run.until(lambda: system.emulator.requests("GET", f"*{JOB}"), "the task looks for its job")
+        run.reaches("running")
+        run.kill_task_process()
+        assert run.reaches("success")["try_number"] == 2
+        assert (len(run.jobs()), run.posts()) == (1, 1)
+
+    def test_after_the_job_is_made_and_before_the_answer(self, system: System, start: Any) -> None:
+        system.emulator.add_fault(method="POST", path=JOBS, effect="delay", delay=120, count=1)
+        run = start("create")
+        run.until(run.jobs, "the service has made the job")
+        run.kill_task_process()
+        assert run.reaches("success")["try_number"] == 2
+        assert (len(run.jobs()), run.posts()) == (1, 1)
+        assert run.api.xcom(run.dag_id, run.run_id, "fine_tune") == run.jobs()[0]["id"]
+
+    def test_after_the_answer_and_before_the_deferral(self, system: System, start: Any) -> None:
+        gate = Path(system.airflow.environment["ATAI_TEST_GATE"])
+        gate.touch()
+        run = start("held")
+        run.until(gate.with_suffix(".reached").exists, "the task is about to defer")
+        run.kill_task_process()
+        gate.unlink()
+        run.reaches("deferred")
+        system.emulator.advance(3600)
+        assert run.reaches("success")["try_number"] == 2
+        assert (run.job_statuses(), run.posts()) == (["COMPLETED"], 1)
+        assert "instead of paying for a second one" in run.api.log(run.dag_id, run.run_id, "fine_tune", 2)
+
+
+class TestTheRestIsKilled:
+    def ends_well(self, run: Run) -> None:
+        run.system.emulator.advance(3600)
+        assert run.reaches("success")["try_number"] == 1
+        assert (run.job_statuses(), run.posts(), run.ended_by_hand()) == (["COMPLETED"], 0, [])
+
+    def test_the_triggerer(self, system: System, start: Any) -> None:
+        run = start("cancel")
+        run.waits_in_the_triggerer()
+        system.airflow.kill_component("triggerer")
+        system.airflow.start_component("triggerer")
+        self.ends_well(run)
+
+    def test_one_of_two_triggerers(self, system: System, start: Any) -> None:
+        run = start("cancel")
+        run.waits_in_the_triggerer()
+        arguments = [sys.executable, "-m", "airflow", *system.airflow.components["triggerer"]]
+        system.processes.start("second-triggerer", arguments, system.airflow.environment)
+        try:
+            system.airflow.kill_component("triggerer")
+            system.emulator.clear_requests()
+            self.ends_well(run)
+        finally:
+            system.processes.children.pop("second-triggerer").stop()
+            system.airflow.start_component("triggerer")
+
+    def test_the_scheduler(self, system: System, start: Any) -> None:
+        run = start("cancel")
+        run.waits_in_the_triggerer()
+        system.airflow.kill_component("scheduler")
+        system.airflow.start_component("scheduler")
+        self.ends_well(run)
+
+    def test_the_service(self, system: System, start: Any) -> None:
+        run = start("cancel")
+        run.waits_in_the_triggerer()
+        system.restart_emulator()
+        self.ends_well(run)
+
+
+class TestAPersonActsOnADeferredTask:
+    def test_a_cleared_task_goes_on_with_its_job(self, system: System, start: Any) -> None:
+        run = start("cancel")
+        run.waits_in_the_triggerer()
+        run.api.clear(run.dag_id, run.run_id, "fine_tune")
+        run.until(lambda: run.task()["try_number"] == 2, "the next try begins")
+        run.waits_in_the_triggerer()
+        system.emulator.advance(3600)
+        run.reaches("success")
+        assert (run.job_statuses(), run.posts(), run.ended_by_hand()) == (["COMPLETED"], 0, [])
+
+    @pytest.mark.parametrize(
+        "row",
+        [
+            ("failed", "cancel", ["cancel"], "CANCELLED"),
+            ("failed", "stop", ["stop"], "STOPPED"),
+            ("failed", "leave", [], "RUNNING"),
+            ("success", "cancel", ["cancel"], "CANCELLED"),
+        ],
+    )
+    def test_a_marked_task_ends_its_job(
+        self, system: System, start: Any, row: tuple[str, str, list[str], str]
+    ) -> None:
+        mark, action, asked, status = row
+        run = start(action)
+        run.waits_in_the_triggerer()
+        system.emulator.advance(60)
+        run.api.mark(run.dag_id, run.run_id, "fine_tune", mark)
+        run.reaches(mark)
+        trigger_is_gone = "left as it is" if action == "leave" else "Asked the service to"
+        run.until(
+            lambda: trigger_is_gone in run.api.log(run.dag_id, run.run_id, "fine_tune"),
+            "the trigger has said what it did",
+        )
+        run.until(lambda: run.job_statuses() == [status], f"the job is {status}")
+        assert run.ended_by_hand() == asked
+
+    def test_a_task_marked_on_the_worker_ends_its_job(self, system: System, start: Any) -> None:
+        run = start("on_worker")
+        run.reaches("running")
+        run.until(lambda: len(run.jobs()) == 1, "the job is there")
+        run.api.mark(run.dag_id, run.run_id, "fine_tune", "failed")
+        run.until(lambda: run.job_statuses() == ["CANCELLED"], "the job is cancelled")
+        assert run.reaches("failed")["try_number"] == 1
+
+
+class TestTimeouts:
+    @pytest.mark.parametrize(("dag", "asked"), [("timeout", ["stop"]), ("execution_timeout", ["cancel"])])
+    def test_the_job_gets_its_timeout_action(
+        self, system: System, start: Any, dag: str, asked: list[str]
+    ) -> None:
+        run = start(dag)
+        assert run.reaches("failed")["try_number"] == 1
+        assert run.ended_by_hand() == asked
+        assert len(run.jobs()) == 1
+        assert f"Asked the service to {asked[0]}" in run.api.log(run.dag_id, run.run_id, "fine_tune")
+
+
+class TestWithoutAWorker:
+    def test_the_sensor_starts_and_ends_in_the_triggerer(self, system: System, start: Any) -> None:
+        run = start("zero_workers")
+        run.reaches("deferred", task_id="wait")
+        run.until(lambda: system.emulator.requests("GET", f"*{JOB}")[1:], "the triggerer looks at the job")
+        system.emulator.advance(3600)
+        wait = run.reaches("success", task_id="wait")
+        run.reaches("success", task_id="use")
+        (job,) = run.jobs()
+        path = job["inference_config_path"]
+        assert run.api.xcom(run.dag_id, run.run_id, "wait")["inference_config_path"] == path
+        assert run.api.xcom(run.dag_id, run.run_id, "use") == path
+        # Whatever a worker runs has a process id and a host.
+        assert (wait["pid"], wait["hostname"], wait["try_number"]) == (None, "", 1)
+
+    def test_a_failed_job_fails_it_after_its_retries(self, system: System, start: Any) -> None:
+        system.emulator.set_outcome("FAILED", at=3)
+        run = start("zero_workers")
+        assert run.reaches("failed", task_id="wait")["try_number"] == 2
+        assert run.job_statuses() == ["FAILED"]
+
+    def test_soft_fail_skips_at_the_timeout(self, system: System, start: Any) -> None:
+        run = start("zero_workers_soft")
+        run.reaches("skipped", task_id="wait")
+        assert run.ended_by_hand() == []
+        assert len(run.jobs()) == 1
+
+    def test_mapped_sensors(self, system: System, start: Any) -> None:
+        from airflow_provider_atai.api.client import AtaiClient
+        from airflow_provider_atai.api.fine_tune import FineTuneApi
+
+        with AtaiClient(base_url=system.emulator.base_url, api_key=system.emulator.api_key) as client:
+            dataset = {"name": "training-set", "split": "train", "file_ids": ["train.csv"]}
+            for number in (1, 2):
+                FineTuneApi(client).create(name="m", datasets=[dataset], job_id=f"mapped-job-{number}")
+        system.emulator.advance(3600)
+        run = start("mapped")
+        for number in (0, 1):
+            run.reaches("success", task_id=f"wait[{number}]")

@@ -1,0 +1,50 @@
+"""What Airflow's own commands and its UI know about the provider."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.system.conftest import System
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+
+
+def test_providers_list_names_the_provider(system: System) -> None:
+    listed = json.loads(system.airflow.command("providers", "list", "--output", "json").stdout)
+    assert "airflow-provider-atai" in {provider["package_name"] for provider in listed}
+
+
+def test_providers_hooks_names_the_connection_type(system: System) -> None:
+    listed = json.loads(system.airflow.command("providers", "hooks", "--output", "json").stdout)
+    (hook,) = [hook for hook in listed if hook["connection_type"] == "atai"]
+    assert hook["class"] == "airflow_provider_atai.hooks.atai.AtaiHook"
+
+
+def test_connection_form_has_the_fields(system: System) -> None:
+    answer = system.api.session.get(f"{system.airflow.url}/ui/connections/hook_meta", timeout=60)
+    assert answer.ok
+    (form,) = [form for form in answer.json() if form["connection_type"] == "atai"]
+    assert form["standard_fields"]["password"]["title"] == "API key"
+    assert form["standard_fields"]["login"]["hidden"] is True
+    assert set(form["extra_fields"]) == {"timeout", "verify", "proxy", "console_url_template"}
+
+
+def test_connection_test_passes_with_a_good_key(system: System) -> None:
+    done = system.airflow.command("connections", "test", "atai_default", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Connection success" in done.stdout
+
+
+def test_connection_test_fails_with_a_bad_key(system: System) -> None:
+    bad = {"conn_type": "atai", "host": system.emulator.base_url, "password": "sk_of_nobody"}
+    done = system.airflow.command(
+        *("connections", "test", "atai_bad"), check=False, AIRFLOW_CONN_ATAI_BAD=json.dumps(bad)
+    )
+    assert done.returncode == 1
+    assert "Connection failed" in done.stdout
+    assert "401" in done.stdout
+    assert "sk_of_nobody" not in done.stdout + done.stderr
