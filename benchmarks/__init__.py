@@ -1,0 +1,1 @@
+"""Measurements beside released providers; see README.md in this folder."""

@@ -1,0 +1,338 @@
+"""
+What can hit a task's processes, and when.
+
+A killed process is an exception that no ``except Exception`` catches, raised where the process makes a call,
+sleeps or hands something over. Real signals on real processes are the system tests' business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+from benchmarks.lives.clock import run_on_loop
+from benchmarks.lives.history import History, Kill
+from benchmarks.lives.plan import Blow, Plan, UserAction
+
+if TYPE_CHECKING:
+    from benchmarks.lives.world import World
+
+OWNER = "create"
+_FROM_SIGTERM_TO_SIGKILL = 5.0
+_ON_KILL_LIMIT = 30.0
+_MOST_EXCHANGES = 6000
+# What Airflow sets at once when a person acts on a task that runs, and on one that is deferred.
+_STATE_OF_RUNNING = {"clear": "restarting", "mark failed": "failed", "mark success": "success"}
+_STATE_OF_DEFERRED = {"clear": None, "mark failed": "failed", "mark success": "success"}
+
+
+class Interruption(BaseException):
+    """Something ends what the task does at the moment."""
+
+
+class WorkerKilled(Interruption):
+    """The worker's process is gone."""
+
+
+class TriggererGone(Interruption):
+    """The triggerer is gone for a while."""
+
+    def __init__(self, downtime: float) -> None:
+        super().__init__()
+        self.downtime = downtime
+
+
+class DeferralTimedOut(Interruption):
+    """Airflow itself ends the deferral."""
+
+
+class Acted(Interruption):
+    """A person acted on the task."""
+
+    def __init__(self, act: UserAction) -> None:
+        super().__init__()
+        self.act = act
+
+
+class Endless(BaseException):
+    """The life makes requests without end."""
+
+
+class _TriggerRun:
+    """The cancelling of one trigger, from whichever thread."""
+
+    def __init__(self) -> None:
+        self.interruption: Interruption | None = None
+        self.over = threading.Event()
+        self._running: Callable[[], Any] = lambda: None
+
+    def begin(self) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._running = partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
+
+    def cancel(self, interruption: Interruption) -> None:
+        if self.interruption is None:
+            self.interruption = interruption
+            self._running()
+        if threading.current_thread() is not threading.main_thread():
+            # The call in this thread cannot be cancelled. It goes on when the trigger is gone.
+            self.over.wait(2)
+
+
+class Hazards:
+    """
+    Hits the processes of one life.
+
+    :param note: writes into the life's log.
+    """
+
+    def __init__(self, plan: Plan, world: World, note: Callable[..., None]) -> None:
+        self._plan = plan
+        self._world = world
+        self._clock = world.clock
+        self._note = note
+        self.history = History()
+        self.events: Counter[str] = Counter()
+        self.state: str | None = "queued"
+        self._phase = "idle"
+        self._processes = 0
+        self._exchanges = 0
+        self._points = 0
+        self._blow: Blow | None = None
+        self._in_kill = False
+        self._acted: Acted | None = None
+        self._task: Any = None
+        self._cancel: Callable[[Interruption], None] = lambda interruption: None
+        self._late_kill: tuple[Any, int] | None = None
+
+    @contextmanager
+    def worker(self, task: Any) -> Iterator[None]:
+        """
+        Be a worker's process.
+
+        :raises Interruption: it did not get to its end, or a person acted on the task meanwhile.
+        """
+        self._task, self.state = task, "running"
+        limit = None
+        if task.execution_timeout is not None:
+            limit = self._clock.after(task.execution_timeout.total_seconds(), self._time_out)
+        try:
+            with self._process("worker"):
+                try:
+                    yield
+                except AirflowTaskTimeout:
+                    self.events["execution timeout by Airflow"] += 1
+                    self._kill(task.on_kill, task.task_id, "execution timeout")
+                    self._look_after_kill()
+                    raise
+        except WorkerKilled:
+            # Whatever a process does in its last seconds, Airflow has acted on the task before.
+            if self._acted is None:
+                self.events["worker killed"] += 1
+                raise
+        finally:
+            if limit is not None:
+                limit.cancel()
+        if self._acted is not None:
+            self._look_after_kill()
+            raise self._acted
+
+    def run_trigger(self, trigger: Any, seconds_left: float | None) -> Any:
+        """
+        Be a triggerer that runs one trigger, and return its event.
+
+        :param seconds_left: until Airflow gives the deferral up; None for never.
+        :raises Interruption: something came before the event.
+        """
+        run = _TriggerRun()
+        self._cancel = run.cancel
+        limit = None
+        if seconds_left is not None:
+            limit = self._clock.after(seconds_left, lambda: self._interrupt(DeferralTimedOut()))
+        self.state = "deferred"
+        try:
+            with self._process("trigger"), suppress(asyncio.CancelledError):
+                event = run_on_loop(self._clock, lambda loop: self._fire(trigger, run))
+        finally:
+            if limit is not None:
+                limit.cancel()
+        if run.interruption is not None:
+            raise run.interruption
+        return event
+
+    async def _fire(self, trigger: Any, run: _TriggerRun) -> Any:
+        run.begin()
+        try:
+            async for event in trigger.run():
+                return event
+            raise RuntimeError("the trigger ended without an event")
+        except asyncio.CancelledError:
+            if isinstance(run.interruption, Acted):
+                await self._kill_trigger(trigger, run.interruption.act)
+            raise
+        finally:
+            with suppress(Exception):
+                await trigger.cleanup()
+            run.over.set()
+
+    @contextmanager
+    def _process(self, phase: str) -> Iterator[None]:
+        self._blow = self._plan.blow(self._processes)
+        self._processes += 1
+        self._points = 0
+        self._acted = None
+        self._phase = phase
+        try:
+            yield
+        finally:
+            self._phase = "idle"
+
+    def on_exchange(self, stage: str, method: str, path: str) -> None:
+        """Be told of a request, before it leaves and after its answer is there."""
+        self._exchanges += 1
+        if self._exchanges > _MOST_EXCHANGES:
+            raise Endless(f"more than {_MOST_EXCHANGES // 2} requests, the last of them {method} {path}")
+        if stage == "before":
+            self.point(f"before {method}")
+        self._clock.advance(0.05)
+        if stage == "after":
+            self.point(f"after {method}")
+
+    def point(self, what: str) -> None:
+        """Pass a point at which a process can be hit."""
+        if self._in_kill:
+            return
+        self._points += 1
+        self._count_down_late_kill()
+        blow = self._blow
+        if blow is None or self._points != blow.point or self._phase == "idle":
+            return
+        self._blow = None
+        self._note("Hit at point %d (%s), in the %s.", blow.point, what, self._phase)
+        if isinstance(blow.what, UserAction):
+            self.act(blow.what)
+        elif self._phase == "worker":
+            raise WorkerKilled
+        else:
+            self._interrupt(TriggererGone(blow.downtime))
+
+    def act(self, act: UserAction) -> None:
+        """Let a person act on the task, whatever it is doing."""
+        self._note("A person's action: %s, in phase %s.", act.action, self._phase)
+        if self._phase == "worker":
+            self._act_on_worker(Acted(act))
+        else:
+            self._interrupt(Acted(act))
+
+    def restart_triggerer(self, downtime: float) -> None:
+        """Kill the triggerer, which matters only to a task that is deferred."""
+        if self._phase == "trigger":
+            self._interrupt(TriggererGone(downtime))
+
+    def _interrupt(self, interruption: Interruption) -> None:
+        if self._phase == "trigger":
+            self._cancel(interruption)
+        elif isinstance(interruption, Acted):
+            raise interruption
+
+    def _act_on_worker(self, acted: Acted) -> None:
+        if self._acted is not None:
+            return
+        self.state = _STATE_OF_RUNNING[acted.act.action]
+        self._kill(self._task.on_kill, self._task.task_id, acted.act.action)
+        self._acted = acted
+        if not acted.act.lingers:
+            raise WorkerKilled
+        self._clock.after(_FROM_SIGTERM_TO_SIGKILL, self._die)
+
+    def _die(self) -> None:
+        if self._phase == "worker" and self._acted is not None:
+            raise WorkerKilled
+
+    def _time_out(self) -> None:
+        if self._phase == "worker" and self._acted is None:
+            raise AirflowTaskTimeout("Timeout")
+
+    def _kill(self, on_kill: Callable[[], Any], task_id: str, why: str) -> None:
+        reachable = self._world.is_reachable
+        first = self._world.logged_requests()
+        begun = self._clock.now
+        with self._quiet():
+            on_kill()
+        if not (why == "clear" and self._plan.states_are_readable):
+            over = self._clock.now + timedelta(seconds=_FROM_SIGTERM_TO_SIGKILL)
+            self.history.killings.append((begun, over))
+        self._remember_kill(task_id, why, reachable, first)
+
+    async def _kill_trigger(self, trigger: Any, act: UserAction) -> None:
+        if not self._plan.kills_reach_triggers:
+            return
+        if act.action == "clear" and act.lateness:
+            self._late_kill = trigger, act.lateness
+            return
+        self.state = _STATE_OF_DEFERRED[act.action]
+        reachable = self._world.is_reachable
+        first = self._world.logged_requests()
+        begun = self._clock.now
+        with self._quiet():
+            await asyncio.wait_for(trigger.on_kill(), _ON_KILL_LIMIT)
+        self._excuse(begun, cleared=act.action == "clear")
+        self._remember_kill(trigger.task_instance.task_id, act.action, reachable, first)
+        self._look_after_kill()
+
+    def _count_down_late_kill(self) -> None:
+        if self._late_kill is None:
+            return
+        trigger, left = self._late_kill
+        self._late_kill = (trigger, left - 1) if left > 1 else None
+        if self._late_kill is not None:
+            return
+        self._note("The cleared task's trigger is killed only now; the task is %s.", self.state)
+        self.events["late kill of a cleared trigger"] += 1
+        begun = self._clock.now
+        with self._quiet():
+            # On a thread of its own, since the next try's trigger may be running on this one's loop.
+            killing = threading.Thread(target=run_on_loop, args=(self._clock, lambda loop: trigger.on_kill()))
+            killing.start()
+            killing.join()
+        self._excuse(begun, cleared=True)
+
+    def _excuse(self, begun: datetime, *, cleared: bool) -> None:
+        """Remember that the trigger might end the job, unless it could tell that the task was cleared."""
+        can_tell = self._plan.states_are_readable and self._world.triggerer_knows_states
+        if not (cleared and can_tell):
+            self.history.killings.append((begun, self._clock.now))
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Hit nothing meanwhile."""
+        self._in_kill = self._clock.holds_timers = True
+        try:
+            yield
+        finally:
+            self._in_kill = self._clock.holds_timers = False
+
+    def _remember_kill(self, task_id: str, why: str, reachable: bool, first: int) -> None:
+        self.events[f"on_kill: {why}"] += 1
+        self._note("on_kill has run (%s).", why)
+        if task_id == OWNER:
+            action = self._plan.operator["kill_action"]
+            # A cleared task is tried again, so its job may as well be left to the next try.
+            if why != "clear":
+                self.history.kills.append(Kill(self._clock.now, action, why, reachable, first))
+
+    def _look_after_kill(self) -> None:
+        """Look at the jobs once the killed process is gone."""
+        kills = self.history.kills
+        if kills and kills[-1].jobs is None and self._world.is_up:
+            kills[-1].jobs = self._world.jobs()
+            kills[-1].log = self._world.control.requests()[kills[-1].first_request :]

@@ -1,0 +1,257 @@
+"""What a life takes place in: the emulator on a real socket, the clock, and Airflow's side of things."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+from urllib.parse import urlsplit
+
+import requests
+import time_machine
+
+from airflow_provider_atai.api.client import AtaiClient
+from airflow_provider_atai.api.transport import Transport
+from airflow_provider_atai.emulator.control import EmulatorControl
+from airflow_provider_atai.emulator.server import ThreadedServer
+from airflow_provider_atai.emulator.state import Emulator
+from benchmarks.lives.clock import Clock
+
+CONNECTION_VARIABLE = "AIRFLOW_CONN_ATAI_DEFAULT"
+_FIRST_KEY = "sk_emulator"
+# A multiple of five minutes, so that what is shared out in slots of time falls the same in every life.
+_BETWEEN_LIVES = timedelta(days=10)
+_BEGINNING = datetime(2030, 1, 1, tzinfo=UTC)
+
+Exchange = Callable[[str, str, str], None]
+
+
+class World:
+    """
+    One emulator and one clock for any number of lives, one after the other.
+
+    :param data_dir: an empty folder for the emulator.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._lives = 0
+        self._stack = ExitStack()
+        self.on_exchange: Exchange = _ignore
+        self.first_reschedule: datetime | None = None
+        # Whether this Airflow tells the triggerer the state of a task; a worker can always ask.
+        self.triggerer_knows_states = True
+
+    def __enter__(self) -> World:
+        with ExitStack() as stack:
+            traveller = stack.enter_context(time_machine.travel(_BEGINNING, tick=False))
+            self.clock = Clock(traveller)
+            for patch in self._patches():
+                stack.enter_context(patch)
+            self._start_service(port=0)
+            stack.callback(self._stop_service)
+            self.control = EmulatorControl(self._server.root_url)
+            stack.callback(self.control.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def life(
+        self, *, on_exchange: Exchange, task_state: Callable[[], str | None], note: Callable[..., None]
+    ) -> Iterator[None]:
+        """
+        Begin a life in an empty service, at a moment that no other life has seen.
+
+        :param on_exchange: called with ``before`` or ``after``, method and path of every request.
+        :param task_state: what Airflow says when it is asked for the task's state; raises where the
+            supervisor gives no answers.
+        :param note: writes into the life's log.
+        """
+        self.clock.start_at(_BEGINNING + self._lives * _BETWEEN_LIVES)
+        self._lives += 1
+        self.control.reset()
+        self.on_exchange, self._task_state, self._note = on_exchange, task_state, note
+        self.service_key = self.known_key = _FIRST_KEY
+        self.hits: Counter[str] = Counter()
+        self.pushed: dict[str, Any] = {}
+        self._rules: dict[int, str] = {}
+        with mock.patch.dict(os.environ):
+            self._publish_key()
+            try:
+                yield
+            finally:
+                self.on_exchange = _ignore
+                self._restore_service()
+                self._count_hits()
+
+    def store_dataset(self) -> dict[str, Any]:
+        """Put a file into the service, and return an entry for a job's datasets."""
+        requests.post(
+            f"{self.control.base_url}/files",
+            headers={"Authorization": f"Bearer {self.service_key}"},
+            files={"file": ("train.csv", b"time,pressure\n0,1.5\n", "text/csv")},
+            timeout=30,
+        ).raise_for_status()
+        return {"name": "training-set", "split": "train", "file_ids": ["train.csv"]}
+
+    def add_rule(self, kind: str, rule: dict[str, Any]) -> int:
+        """Add a fault rule, and count its hits under a name."""
+        number = self.control.add_fault(**rule)
+        self._rules[number] = kind
+        return number
+
+    def remove_rule(self, number: int) -> None:
+        """Remove a fault rule, once the service is there to be told."""
+        if not self.is_up:
+            self.clock.after(60, lambda: self.remove_rule(number))
+            return
+        self._note("It ends: %s.", self._rules[number])
+        self._count_hits(only=number)
+        url = f"{self.control.root_url}/_emulator/faults"
+        requests.delete(url, params={"fault_id": number}, timeout=30).raise_for_status()
+
+    def rotate_key(self, key: str, delay: float) -> None:
+        """Let the service take another key, which Airflow learns some seconds later."""
+        if not self.is_up:
+            return
+        self._note("The key is rotated.")
+        self.hits["key rotated"] += 1
+        self.control.set_api_key(key)
+        self.service_key = key
+        self.clock.after(delay, self._learn_key)
+
+    def restart_service(self, downtime: float) -> None:
+        """Kill the service, and start it again some seconds later with the state that it had."""
+        self._note("The service goes down.")
+        self.hits["service restarted"] += 1
+        self.is_up = False
+        self._stop_service()
+        self.clock.after(downtime, self._restore_service)
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the service runs and takes the key that Airflow has, fault rules aside."""
+        return self.is_up and self.known_key == self.service_key
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return the service's record of jobs, oldest first; it is started for that when it is down."""
+        self._restore_service()
+        return self.control.jobs()
+
+    def logged_requests(self) -> int:
+        """Return how many requests the service has logged."""
+        return len(self.control.requests()) if self.is_up else 0
+
+    def _learn_key(self) -> None:
+        self.known_key = self.service_key
+        self._publish_key()
+
+    def _restore_service(self) -> None:
+        if not self.is_up:
+            self._start_service(port=urlsplit(self.control.root_url).port or 0)
+            self._note("The service is up again.")
+
+    def _push(self, key: str, value: Any, **_: Any) -> None:
+        self._task_state()
+        self.pushed[key] = json.loads(json.dumps(value))
+
+    def _publish_key(self) -> None:
+        document = {"conn_type": "atai", "host": self.control.base_url, "password": self.known_key}
+        os.environ[CONNECTION_VARIABLE] = json.dumps(document)
+
+    def _count_hits(self, only: int | None = None) -> None:
+        for fault in self.control.faults():
+            if fault["id"] in self._rules and only in (None, fault["id"]):
+                self.hits[self._rules.pop(fault["id"])] += fault["fired"]
+
+    def _start_service(self, port: int) -> None:
+        self._server = ThreadedServer(Emulator(self._data_dir), port=port)
+        self._server.__enter__()
+        self.is_up = True
+
+    def _stop_service(self) -> None:
+        self._server.__exit__()
+
+    def _patches(self) -> Iterator[Any]:
+        exchange = Transport.exchange
+
+        def observed(transport: Transport, method: str, url: str, **arguments: Any) -> Any:
+            path = urlsplit(url).path
+            self.on_exchange("before", method, path)
+            try:
+                return exchange(transport, method, url, **arguments)
+            finally:
+                self.on_exchange("after", method, path)
+
+        clock = self.clock
+        yield mock.patch.object(Transport, "exchange", observed)
+        yield mock.patch.object(time, "sleep", clock.sleep)
+        yield mock.patch.object(time, "monotonic", clock.monotonic)
+        yield mock.patch.dict(AtaiClient.__init__.__kwdefaults__, {"sleep": clock.sleep})
+        yield from self._airflow_patches()
+
+    def _airflow_patches(self) -> Iterator[Any]:
+        try:
+            from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+        except ImportError:
+            self.triggerer_knows_states = False
+            # Airflow 2 looks these up in its database.
+            sensors = import_module("airflow.sensors.base")
+            yield mock.patch.object(
+                sensors, "_orig_start_date", autospec=True, side_effect=lambda **_: self.first_reschedule
+            )
+            yield mock.patch.object(sensors, "_is_metadatabase_mysql", autospec=True, return_value=False)
+            return
+
+        def get_task_states(
+            *, task_ids: list[str], run_ids: list[str], **_: Any
+        ) -> dict[str, dict[str, str | None]]:
+            return {run_ids[0]: {task_ids[0]: self._task_state()}}
+
+        yield mock.patch.object(RuntimeTaskInstance, "get_task_states", get_task_states)
+        yield mock.patch.object(
+            import_module("airflow.sdk.execution_time.xcom").XCom,
+            "set",
+            autospec=True,
+            side_effect=self._push,
+        )
+
+
+def _ignore(stage: str, method: str, path: str) -> None:
+    pass
+
+
+class TaskInstance(SimpleNamespace):
+    """What the operators use of Airflow's task instance."""
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.on_push()
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self.first_reschedule
+
+
+class LogLines(logging.Handler):
+    """Keeps what was logged, for a life that is replayed."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(Exception):
+            self._write(f"{record.levelname.lower()}: {record.getMessage()}")
