@@ -57,11 +57,19 @@ class JobClock:
         """Return the stretch that begins at ``wall`` with another speed, or ``advance`` seconds further."""
         return replace(
             self,
-            wall=max(wall, self.wall),
+            wall=wall,
             job=self.at(wall) + advance,
             scale=self.scale if scale is None else scale,
             paused=self.paused if paused is None else paused,
         )
+
+    def set_back(self, wall: float, *, latest: float) -> JobClock:
+        """
+        Return the stretch that begins where real time was set back to ``wall``.
+
+        :param latest: the real instant before that, up to which this stretch ran.
+        """
+        return replace(self, wall=wall, job=self.at(latest))
 
 
 def real_now() -> float:

@@ -33,8 +33,7 @@ class Emulator:
     ) -> None:
         self.store = Store(data_dir)
         self._initial_scale = time_scale if time_scale is not None else 1.0
-        self.switches, self.life, self.clock = self._stored_settings()
-        self._store_clock()
+        self._restore_settings()
         self.organisations = Organisations(self.store, api_keys)
         self.outcomes = Outcomes(self.store)
         self.jobs = Jobs(
@@ -55,13 +54,21 @@ class Emulator:
         if time_scale is not None:
             self.change_clock(scale=time_scale)
 
+    @property
+    def clock(self) -> JobClock:
+        """The job clock, at a real instant that may be earlier than the last: tests travel in time."""
+        wall = real_now()
+        if wall < self._latest:
+            self._begin_stretch(self._clock.set_back(wall, latest=self._latest))
+        self._latest = wall
+        return self._clock
+
     def change_clock(
         self, *, scale: float | None = None, paused: bool | None = None, advance: float = 0.0
     ) -> None:
         """Change the job clock. What it jumps over happens at this instant."""
         self.jobs.settle()
-        self.clock = self.clock.changed(real_now(), scale=scale, paused=paused, advance=advance)
-        self._store_clock()
+        self._begin_stretch(self.clock.changed(real_now(), scale=scale, paused=paused, advance=advance))
         self.jobs.settle()
 
     def change_switches(self, changes: dict[str, Any]) -> Switches:
@@ -90,20 +97,19 @@ class Emulator:
         self.files.empty()
         self.uploads.empty()
         self.faults.reload()
-        self.switches, self.life, self.clock = self._stored_settings()
-        self._store_clock()
+        self._restore_settings()
         self.organisations.restore()
 
-    def _stored_settings(self) -> tuple[Switches, Life, JobClock]:
+    def _restore_settings(self) -> None:
+        self.switches = Switches.model_validate(self.store.setting("switches") or {})
+        self.life = Life.model_validate(self.store.setting("life") or {})
         clock = self.store.setting("clock") or {"wall": real_now(), "scale": self._initial_scale}
-        return (
-            Switches.model_validate(self.store.setting("switches") or {}),
-            Life.model_validate(self.store.setting("life") or {}),
-            JobClock(**clock),
-        )
+        self._begin_stretch(JobClock(**clock))
 
-    def _store_clock(self) -> None:
-        self.store.set_setting("clock", vars(self.clock))
+    def _begin_stretch(self, clock: JobClock) -> None:
+        self._clock = clock
+        self._latest = clock.wall
+        self.store.set_setting("clock", vars(clock))
 
     def _signing_secret(self) -> str:
         secret = self.store.setting("signing_secret")

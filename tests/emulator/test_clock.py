@@ -13,7 +13,10 @@ def test_runs_at_its_scale() -> None:
 
 def test_does_not_run_backwards_when_real_time_does() -> None:
     assert JobClock(wall=100, job=7).at(50) == 7
-    assert JobClock(wall=100, job=7).changed(50, advance=1) == JobClock(wall=100, job=8)
+
+
+def test_goes_on_where_real_time_is_set_back() -> None:
+    assert JobClock(wall=100, job=7, scale=2).set_back(50, latest=110) == JobClock(wall=50, job=27, scale=2)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,18 @@ def test_what_a_jump_passes_happens_at_the_jump(service: Any) -> None:
         assert updated - created == timedelta(seconds=60)
 
 
+def test_jobs_go_on_ageing_where_real_time_is_set_back(service: Any) -> None:
+    with time_machine.travel(datetime.now(UTC), tick=False) as traveller:
+        service.control.resume()
+        job = service.created()
+        traveller.shift(20)
+        assert service.job(job["id"])["status"] == "STARTING"
+        traveller.shift(timedelta(days=-2))
+        assert service.job(job["id"])["status"] == "STARTING"
+        traveller.shift(10)
+        assert service.job(job["id"])["status"] == "RUNNING"
+
+
 @pytest.mark.parametrize(
     "status", ["COMPLETED", "FAILED", "STOPPED", "CANCELLED", "STARTING", "UNKNOWN", "ODD"]
 )
