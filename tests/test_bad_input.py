@@ -145,7 +145,7 @@ ANSWERS = {
     "half a character as id": (
         http_answer(200, '{"id": "\\ud800", "status": "RUNNING"}'),
         AtaiResponseError,
-        "answered with job",
+        "whose id is",
     ),
     "a status of line breaks": (
         http_answer(200, '{"id": "job-1", "status": "\\n\\n"}'),
@@ -398,7 +398,12 @@ def test_a_dataset_that_cannot_be_uploaded(emulator, tmp_path, path, file_id, sa
 
 @pytest.mark.parametrize("file_id", ["..", ".", "../files", "a/b", "a?b", "ünï.csv", "a b.csv", "%2e%2e"])
 def test_a_file_id_never_deletes_another_file(emulator, file_id):
-    outcome = TaskLife(lambda: DeleteDatasetOperator(task_id="delete", file_ids=[file_id])).run_try()
+    def build():
+        task = DeleteDatasetOperator(task_id="delete", file_ids="{{ later }}")
+        task.file_ids = [file_id]
+        return task
+
+    outcome = TaskLife(build).run_try()
     assert [file["file_id"] for file in emulator.files()] == ["train.csv"]
     if outcome.error is not None:
         assert outcome.state == "failed"

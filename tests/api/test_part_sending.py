@@ -223,20 +223,24 @@ def test_a_part_that_waits_for_its_next_try_is_stopped_too(
     atai_emulator: EmulatorControl,
 ) -> None:
     naps: list[float] = []
-    refused = threading.Event()
+    waits, refused = threading.Event(), threading.Event()
 
     def sleep(seconds: float) -> None:
         naps.append(seconds)
+        waits.set()
         refused.wait(30)
+
+    class BrokenSecondHalf(io.BytesIO):
+        def seek(self, offset: int, whence: int = 0) -> int:
+            if offset:
+                # Only once the first part waits.
+                assert waits.wait(30)
+                raise OSError(5, "Input/output error")
+            return super().seek(offset, whence)
 
     class Unreadable(Source):
         def open(self) -> BinaryIO:
-            if self.opened:
-                # Only once the first part waits.
-                while not naps:
-                    time.sleep(0.01)
-                raise OSError(5, "Input/output error")
-            return super().open()
+            return BrokenSecondHalf(self.content)
 
     atai_emulator.set_switches(part_size=10)
     atai_emulator.add_fault(method="PUT", path="/_storage/*/0", effect="answer", status=503, count=99)
