@@ -28,6 +28,12 @@ class Emulator:
     :param time_scale: seconds of the job clock in a real second; None means as the last time, or 1.
     """
 
+    switches: Switches
+    life: Life
+    _clock: JobClock
+    # The last real instant at which the job clock was looked at.
+    _latest: float
+
     def __init__(
         self, data_dir: Path, *, api_keys: Sequence[str] = (), time_scale: float | None = None
     ) -> None:
