@@ -11,6 +11,7 @@ PYTHON ?= python3
 UV := .uv/bin/uv
 AF3 := .venv/airflow-3
 AF2 := .venv/airflow-2.11
+S3 := .venv/object-storage
 CLIENT := .venv/client
 PEERS := .venv/benchmarks
 PYTEST := -m pytest
@@ -42,11 +43,12 @@ demo: $(AF3)/.installed ## Watch the retraining DAG run on real Airflow against 
 demo-stop: $(AF3)/.installed ## Stop what `make demo KEEP=1` left running.
 	@$(AF3)/bin/python -m demo --stop
 
-.PHONY: test test-fast test-3 test-2.11 lint types system airflow-2.11
+.PHONY: test test-fast lint types system airflow-2.11 object-storage
 test: ## Run everything: lint, types, all tests on the newest Airflow, the everyday tests on Airflow 2.11, real processes.
-	@$(MAKE) --no-print-directory -j2 $(AF3)/.installed $(AF2)/.installed $(CLIENT)/.installed
+	@$(MAKE) --no-print-directory -j2 $(AF3)/.installed $(AF2)/.installed $(S3)/.installed $(CLIENT)/.installed
 	@$(MAKE) --no-print-directory lint types
 	@$(MAKE) --no-print-directory test-fast
+	@$(MAKE) --no-print-directory object-storage
 	@$(MAKE) --no-print-directory airflow-2.11
 	@$(MAKE) --no-print-directory system
 
@@ -55,6 +57,9 @@ test-fast: $(AF3)/.installed $(CLIENT)/.installed ## Run the everyday tests on t
 
 airflow-2.11: $(AF2)/.installed $(CLIENT)/.installed ## Run the everyday tests on Airflow 2.11.
 	$(AF2)/bin/python $(PYTEST) -m "not system" -n $(WORKERS) -o cache_dir=.cache/pytest-2.11
+
+object-storage: $(S3)/.installed ## Run the tests of datasets in S3, with Airflow's provider for it.
+	$(S3)/bin/python $(PYTEST) tests/datasets/test_object_storage.py -o cache_dir=.cache/pytest-object-storage
 
 system: $(AF3)/.installed ## Run the tests that start real Airflow processes.
 	$(AF3)/bin/python $(PYTEST) -m system
@@ -82,6 +87,8 @@ lock: $(UV) ## Pin the requirements again; UPGRADE=1 takes the newest versions.
 	$(COMPILE) requirements/client.in -o requirements/client.txt
 	$(COMPILE) requirements/benchmarks.in -o requirements/benchmarks.txt
 	$(COMPILE) requirements/airflow-3.in pyproject.toml --extra emulator --group dev -o requirements/airflow-3.txt
+	$(COMPILE) requirements/object-storage.in pyproject.toml --extra emulator --group build --group test \
+		-o requirements/object-storage.txt
 	$(COMPILE) requirements/airflow-2.11.in pyproject.toml --extra emulator --group build --group test \
 		-o requirements/airflow-2.11.txt
 
@@ -102,9 +109,9 @@ environment = echo "Installing $(2) into $(1)" && $(UV) venv -q --clear --python
 # The project itself, editable; what builds it is pinned like the rest, so nothing else is fetched.
 project = $(UV) pip install -q --no-deps --no-build-isolation --python $(1)/bin/python --editable .
 
-$(AF3)/.installed: requirements/airflow-3.txt pyproject.toml | $(UV)
-	@$(call environment,$(AF3),$<,$$($(PYTHON) -c 'import sys; print(sys.executable)'))
-	@$(call project,$(AF3))
+$(AF3)/.installed $(S3)/.installed: .venv/%/.installed: requirements/%.txt pyproject.toml | $(UV)
+	@$(call environment,$(@D),$<,$$($(PYTHON) -c 'import sys; print(sys.executable)'))
+	@$(call project,$(@D))
 	@touch $@
 
 $(AF2)/.installed: requirements/airflow-2.11.txt pyproject.toml | $(UV)
