@@ -169,7 +169,7 @@ class AtaiClient:
             answer = self._transport.exchange(
                 "PUT", url, timeout=limits, headers={"Accept": "*/*"}, body=body
             )
-        self._raise_unless_success("PUT", url, answer)
+        self._raise_unless_success("PUT", url, answer, from_storage=True)
         etag = answer.headers.get("ETag")
         if not etag:
             raise AtaiResponseError(f"PUT {urlsplit(url).path} was accepted by storage, but without an ETag.")
@@ -203,7 +203,10 @@ class AtaiClient:
                 if not 200 <= response.status_code < 300:
                     body = b"".join(_at_most(read_blocks(response, "GET", url, self._timeout), 100_000))
                     self._raise_unless_success(
-                        "GET", url, Answer(response.status_code, response.headers, body)
+                        "GET",
+                        url,
+                        Answer(response.status_code, response.headers, body),
+                        from_storage=not at_home,
                     )
                 yield from read_blocks(response, "GET", url, self._timeout)
                 return
@@ -232,7 +235,9 @@ class AtaiClient:
     def _redact(self, text: str) -> str:
         return text.replace(self._api_key, _HIDDEN)
 
-    def _raise_unless_success(self, method: str, url: str, answer: Answer) -> None:
+    def _raise_unless_success(
+        self, method: str, url: str, answer: Answer, *, from_storage: bool = False
+    ) -> None:
         if 200 <= answer.status < 300:
             return
         path = urlsplit(url).path
@@ -245,13 +250,13 @@ class AtaiClient:
         retry_after = parse_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
         if retry_after is None:
             retry_after = retry_after_of_body(answer.body)
-        raise error_class(answer.status)(
+        # Storage speaks XML.
+        raise error_class(answer.status, is_api_answer=from_storage or is_json(answer.body))(
             status_code=answer.status,
             method=method,
             path=path,
             details=parse_error_body(answer.body, answer.content_type, answer.status, redact=self._redact),
             retry_after=retry_after,
-            is_api_answer=is_json(answer.body),
         )
 
     def _decoded(self, method: str, url: str, answer: Answer) -> Any:

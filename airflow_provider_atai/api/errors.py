@@ -63,7 +63,7 @@ class AtaiConnectionError(RetryableError):
 
     :param message: what happened, without secrets.
     :param reason: ``dns``, ``refused``, ``tls``, ``proxy``, ``timeout``, ``dropped``, ``url`` (the address
-        is not one) or ``network`` (anything else).
+        is not one), ``connection`` (Airflow could not read its own) or ``network`` (anything else).
     """
 
     def __init__(self, message: str, *, reason: str = "network") -> None:
@@ -95,7 +95,6 @@ class AtaiApiError(AtaiError):
     :param path: the path of the request, without host and query.
     :param details: the entries of the error body; empty when the body said nothing readable.
     :param retry_after: seconds, from the answer's ``Retry-After`` or ``details.retry_after``; else None.
-    :param is_api_answer: whether the body was JSON, as the API's are; a gateway's page says nothing of a job.
     """
 
     def __init__(
@@ -106,9 +105,7 @@ class AtaiApiError(AtaiError):
         path: str,
         details: Sequence[ErrorDetail] = (),
         retry_after: float | None = None,
-        is_api_answer: bool = True,
     ) -> None:
-        self.is_api_answer = is_api_answer
         self.status_code = status_code
         self.method = method
         self.path = path
@@ -130,7 +127,6 @@ class AtaiApiError(AtaiError):
             "path": self.path,
             "details": self.details,
             "retry_after": self.retry_after,
-            "is_api_answer": self.is_api_answer,
         }
         return (_rebuild_api_error, (type(self), state))
 
@@ -148,7 +144,15 @@ class AtaiPermissionError(AtaiApiError, PermanentError):
 
 
 class AtaiNotFoundError(AtaiApiError, PermanentError):
-    """404: there is no such job, file or upload, or the base URL is wrong."""
+    """404: there is no such job, file or upload."""
+
+
+class AtaiGatewayNotFoundError(AtaiApiError, RetryableError):
+    """
+    404 with a body that is no JSON, as the API's are: something before the service, or a wrong base URL.
+
+    It says nothing about the job or file that was asked for.
+    """
 
 
 class AtaiConflictError(AtaiApiError, PermanentError):
@@ -223,10 +227,16 @@ def _rebuild_job_error(
     return cls(message, job_id=job_id, status=status)
 
 
-def error_class(status_code: int) -> type[AtaiApiError]:
-    """Return the exception class for an HTTP error status."""
+def error_class(status_code: int, *, is_api_answer: bool = True) -> type[AtaiApiError]:
+    """
+    Return the exception class for an HTTP error status.
+
+    :param is_api_answer: whether the body was JSON.
+    """
     if status_code >= 500:
         return AtaiServerError
+    if status_code == 404 and not is_api_answer:
+        return AtaiGatewayNotFoundError
     return _CLASS_BY_STATUS.get(status_code, AtaiBadRequestError)
 
 

@@ -94,10 +94,7 @@ class DatasetStore:
     def _is_there(self, file: DatasetFile, content_addressed: bool) -> bool:
         try:
             stored = self._files.metadata(file.file_id)
-        except AtaiNotFoundError as error:
-            # A page of some gateway says nothing about the file.
-            if not error.is_api_answer:
-                raise
+        except AtaiNotFoundError:
             return False
         if stored.status == "UPLOADING":
             return False

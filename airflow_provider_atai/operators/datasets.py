@@ -153,9 +153,8 @@ class DeleteDatasetOperator(BaseOperator):
     def _delete(self, file_id: str) -> None:
         try:
             self.hook.files.delete(file_id)
-        except AtaiNotFoundError as error:
-            # A page of some gateway says nothing about the file.
-            if not (self.ignore_missing and error.is_api_answer):
+        except AtaiNotFoundError:
+            if not self.ignore_missing:
                 raise
             self.log.info("File %s is not there, so there is nothing to delete.", file_id)
         else:

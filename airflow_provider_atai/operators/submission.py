@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_atai.api.errors import (
     AtaiApiError,
     AtaiConflictError,
-    AtaiConnectionError,
     AtaiError,
+    AtaiGatewayNotFoundError,
     AtaiNotFoundError,
-    AtaiRateLimitError,
-    AtaiResponseError,
-    AtaiServerError,
     PermanentError,
+    RetryableError,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +56,7 @@ def submit_job(
     request: Mapping[str, Any],
     accept_stopped: bool,
     log: Any,
+    ids_are_chosen: bool = False,
     before_create: Callable[[str], None] = lambda job_id: None,
 ) -> FineTuneJob:
     """
@@ -68,6 +67,7 @@ def submit_job(
     :param request: ``name``, ``datasets`` and ``model`` of the job.
     :param accept_stopped: whether a stopped job is one to go on with.
     :param log: the task's logger.
+    :param ids_are_chosen: whether the DAG author has chosen the id, so that it may be that of any job.
     :param before_create: told the id each time before the service is asked to make a job with it; it may
         raise to prevent that.
     :raises AtaiError: when no job could be made or found; a retry looks again before it makes one.
@@ -87,13 +87,17 @@ def submit_job(
                 )
             return job
         if judge_existing(found.status, accept_stopped=accept_stopped) is Existing.ADOPT:
+            if ids_are_chosen:
+                _check_is_wanted(found, request)
             log.info(
-                "An earlier try of this task has made job %s already (created %s, status %s): going on "
-                "with it instead of paying for a second one. To force a new job, start a new DAG run or "
-                "pass reattach=False.",
-                found.id,
+                "%s (created %s, status %s): going on with it instead of paying for a second one. To force a "
+                "new job, %s.",
+                f"The job {found.id} that job_id names is there already"
+                if ids_are_chosen
+                else f"An earlier try of this task has made job {found.id} already",
                 found.created_at or "at an unknown time",
                 found.status,
+                "choose another job_id" if ids_are_chosen else "start a new DAG run or pass reattach=False",
             )
             return found
         log.info("Job %s of an earlier try is %s, so another one is needed.", found.id, found.status)
@@ -109,6 +113,23 @@ class GenerationsExhaustedError(PermanentError):
     """The ids that a task may use all belong to jobs that are over."""
 
 
+class JobIdTakenError(PermanentError):
+    """The id that the DAG author chose is that of another job."""
+
+
+class JobUnclearError(RetryableError):
+    """The service may have made a job, and could not be asked whether it did."""
+
+
+def _check_is_wanted(found: FineTuneJob, request: Mapping[str, Any]) -> None:
+    # Not its config: the service may resolve model and file ids to something else.
+    if found.name != request["name"]:
+        raise JobIdTakenError(
+            f"The job {found.id} that job_id names is called {found.name!r}, not {request['name']!r}; its "
+            f"status is {found.status}. It was left alone. Choose another job_id, or leave it out."
+        )
+
+
 def find_job(api: FineTuneApi, job_id: str) -> FineTuneJob | None:
     """
     Return the job with an id, or None when the service clearly says that there is none.
@@ -117,10 +138,10 @@ def find_job(api: FineTuneApi, job_id: str) -> FineTuneJob | None:
     """
     try:
         return api.get(job_id)
-    except AtaiNotFoundError as error:
-        if error.is_api_answer:
-            return None
-        # A 404 page of a gateway says nothing about jobs, but the list of them does.
+    except AtaiNotFoundError:
+        return None
+    except AtaiGatewayNotFoundError:
+        # The body of the service's own 404 is not documented. The list tells it from that of a gateway.
         return next((job for job in api.list() if job.id == job_id), None)
 
 
@@ -151,23 +172,33 @@ def _create(
         before_create(job_id)
         try:
             return api.create(**request, job_id=job_id)
-        except AtaiConflictError:
-            found = find_job(api, job_id)
+        except AtaiConflictError as error:
+            found = _look_again(api, job_id, after=error)
             if found is None:
                 raise
             return found
-        except (AtaiConnectionError, AtaiServerError, AtaiResponseError, AtaiRateLimitError) as error:
+        except RetryableError as error:
             problem: AtaiError = error
         pause = _pause(problem, attempt=attempt, jitter=random.random())
         log.warning(
             "It is unclear whether job %s was created: %s. Looking it up in %.0f s.", job_id, problem, pause
         )
         time.sleep(pause)
-        found = find_job(api, job_id)
+        found = _look_again(api, job_id, after=problem)
         if found is not None:
             log.info("Job %s was created although the answer got lost.", job_id)
             return found
     raise problem
+
+
+def _look_again(api: FineTuneApi, job_id: str, *, after: AtaiError) -> FineTuneJob | None:
+    try:
+        return find_job(api, job_id)
+    except PermanentError as error:
+        # The same key has just been good enough for the POST, and the job may exist.
+        raise JobUnclearError(
+            f"Job {job_id} may have been created ({after}), but it cannot be looked up ({error})."
+        ) from error
 
 
 def _shortened(ended: list[str]) -> str:

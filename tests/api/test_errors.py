@@ -45,7 +45,6 @@ def test_http_errors_cross_process_borders(kind: type[AtaiApiError]) -> None:
         path="/x",
         details=[ErrorDetail("m", code="C", suggestion="s", error_uid="err-1")],
         retry_after=3.0,
-        is_api_answer=False,
     )
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is kind

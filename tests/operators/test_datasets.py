@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.errors import (
     AtaiConnectionError,
+    AtaiGatewayNotFoundError,
     AtaiNotFoundError,
     AtaiResponseError,
     AtaiServerError,
@@ -226,7 +227,7 @@ class TestUpload:
         atai_emulator.add_fault(
             method="GET", path="/files/metadata/*", effect="answer", status=404, body="html"
         )
-        with pytest.raises(AirflowFailException, match="an HTML page"):
+        with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page"):
             upload(write("a.jsonl"))
         assert stored(atai_emulator) == []
 
@@ -521,7 +522,7 @@ class TestDelete:
         atai_emulator.add_fault(
             method="DELETE", path="/files/delete/*", effect="answer", status=404, body="html"
         )
-        with pytest.raises(AirflowFailException, match="an HTML page"):
+        with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page"):
             delete(dataset)
 
     def test_what_can_be_deleted_is_and_all_failures_are_told_together(
