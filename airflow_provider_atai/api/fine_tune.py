@@ -294,6 +294,7 @@ class FineTuneApi:
         *,
         limit: int | None = None,
         offset: int | None = None,
+        timeout: float | tuple[float, float] | None = None,
         max_attempts: int | None = None,
     ) -> JobMetrics:
         """Return what a job has reported so far."""
@@ -303,6 +304,7 @@ class FineTuneApi:
             job_id,
             "metrics",
             params={"limit": limit, "offset": offset},
+            timeout=timeout,
             max_attempts=max_attempts,
         )
         return JobMetrics.from_answer(answer)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from airflow_provider_atai.waiting.result import WaitResult
     from airflow_provider_atai.waiting.watch import JobWatch
 
-# The end of a wait is worth reading the last metrics for, but not worth waiting long for them.
-_METRICS_ATTEMPTS = 2
+# Metrics decide nothing, so nothing waits long for them.
+_METRICS_TIMEOUT = 10.0
+_LAST_METRICS_ATTEMPTS = 2
 
 
 class JobReader(Protocol):
@@ -41,7 +42,8 @@ def look(reader: JobReader, job_id: str) -> FineTuneJob | AtaiError:
     """
     Look at a job once, and return the error instead of raising it.
 
-    The client does not repeat the call: when to look again is the policy's decision.
+    Reading the connection is a part of it. The client does not repeat the call: when to look again is the
+    policy's decision.
     """
     try:
         return reader.fine_tune.get(job_id, max_attempts=1)
@@ -49,10 +51,10 @@ def look(reader: JobReader, job_id: str) -> FineTuneJob | AtaiError:
         return error
 
 
-def read_metrics(reader: JobReader, job_id: str) -> JobMetrics | None:
+def read_metrics(reader: JobReader, job_id: str, *, max_attempts: int = 1) -> JobMetrics | None:
     """Return a job's metrics, or None when they cannot be had: they never decide anything."""
     try:
-        return reader.fine_tune.metrics(job_id, max_attempts=_METRICS_ATTEMPTS)
+        return reader.fine_tune.metrics(job_id, timeout=_METRICS_TIMEOUT, max_attempts=max_attempts)
     except AtaiError:
         return None
 
@@ -105,7 +107,7 @@ def finish(reader: JobReader, watch: JobWatch, ending: Ending) -> WaitResult:
     """Return the result of a wait, with the job's last metrics where it ended with something to keep."""
     metrics = None
     if ending in (Ending.COMPLETED, Ending.STOPPED):
-        metrics = read_metrics(reader, watch.job_id)
+        metrics = read_metrics(reader, watch.job_id, max_attempts=_LAST_METRICS_ATTEMPTS)
         if metrics is not None:
             watch.log_metrics(metrics)
     return watch.result(ending, metrics)

@@ -15,15 +15,17 @@ import random
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_atai.api.errors import (
     AtaiAuthenticationError,
     AtaiError,
+    AtaiGatewayNotFoundError,
+    AtaiRateLimitError,
     AtaiResponseError,
     PermanentError,
 )
@@ -33,13 +35,15 @@ from airflow_provider_atai.waiting.loop import JobReader, look, read_metrics, ut
 from airflow_provider_atai.waiting.metrics_turns import MetricsTurns
 from airflow_provider_atai.waiting.policy import retry_delay
 from airflow_provider_atai.waiting.subscription import Subscription
+from airflow_provider_atai.waiting.thread_pools import THREADS, metrics_threads, polling_threads
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob
 
 T = TypeVar("T")
 
-_THREADS = 8
+# How long to do without the list after it could not be used.
+_LIST_PAUSE = 300.0
 # Waking a thousand waiters in one go would hold up the other triggers on the event loop.
 _BATCH = 25
 
@@ -96,7 +100,8 @@ class JobPoller:
         self._next_poll = time.monotonic()
         self._failures = 0
         self._list_requests = 1
-        self._can_list = True
+        self._list_again_at = time.monotonic()
+        self._metrics_task: asyncio.Task[None] | None = None
         # A context of its own, or all that is logged here would land in the log of the first waiter's task.
         self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
 
@@ -110,15 +115,14 @@ class JobPoller:
         Take in a waiter. It does not cause a poll before one is due, but by its own interval at the
         latest.
         """
-        subscription = Subscription(
-            job_id, interval=interval, deadline=deadline, reader=self._reader, threads=_threads()
-        )
+        subscription = Subscription(job_id, interval=interval, deadline=deadline, reader=self._reader)
         self._subscriptions.setdefault(job_id, []).append(subscription)
-        due = time.monotonic() + interval
-        if deadline is not None:
-            due = min(due, time.monotonic() + (deadline - utcnow()).total_seconds())
-        if due < self._next_poll:
-            self._next_poll = due
+        now = time.monotonic()
+        # A pause after a failure is not cut short: the service may have asked for it.
+        if not self._failures and now + interval < self._next_poll:
+            self._next_poll = now + interval
+            self._wake.set()
+        elif deadline is not None and now + (deadline - utcnow()).total_seconds() < self._next_poll:
             self._wake.set()
         return subscription
 
@@ -133,6 +137,8 @@ class JobPoller:
     def stop(self) -> None:
         """End the loop."""
         self._task.cancel()
+        if self._metrics_task is not None:
+            self._metrics_task.cancel()
         self._reader.close()
 
     async def _run(self) -> None:
@@ -168,7 +174,7 @@ class JobPoller:
             return
         self._failures = 0
         self._next_poll = time.monotonic() + self._shortest_interval()
-        await self._fetch_metrics()
+        self._begin_fetching_metrics()
 
     async def _pause_after(self, error: AtaiError, job_ids: Iterable[str] = ()) -> None:
         self._failures += 1
@@ -187,7 +193,7 @@ class JobPoller:
         Look for the jobs in the list, where that is cheaper than GETs, and return those it does not
         show.
         """
-        if not self._can_list or len(job_ids) <= self._list_requests:
+        if len(job_ids) <= self._list_requests or time.monotonic() < self._list_again_at:
             return job_ids
         known = {job_id: waiters[0].status for job_id, waiters in self._subscriptions.items()}
         for job_id, waiters in self._subscriptions.items():
@@ -198,9 +204,9 @@ class JobPoller:
             listing = await self._call(lambda reader: list_active(reader.fine_tune, wanted, known))
         except AtaiAuthenticationError:
             raise
-        except (PermanentError, AtaiResponseError):
+        except (PermanentError, AtaiGatewayNotFoundError, AtaiResponseError):
             # Whatever is wrong with the list, GETs may still be answered, if at a higher price.
-            self._can_list = False
+            self._list_again_at = time.monotonic() + _LIST_PAUSE
             return job_ids
         self._list_requests = max(1, listing.requests)
         for position, (job_id, job) in enumerate(listing.changed.items()):
@@ -214,13 +220,16 @@ class JobPoller:
         """
         pending = list(job_ids)
         errors: list[AtaiError] = []
-        for start in range(0, len(pending), _THREADS):
-            some = pending[start : start + _THREADS]
+        for start in range(0, len(pending), THREADS):
+            some = pending[start : start + THREADS]
             looks = await asyncio.gather(*(self._call(partial(_safe_look, job_id)) for job_id in some))
             for position, (job_id, seen) in enumerate(zip(some, looks, strict=True)):
                 await self._send(job_id, seen, position)
                 if isinstance(seen, AtaiError) and not isinstance(seen, PermanentError):
                     errors.append(seen)
+        limited = [error for error in errors if isinstance(error, AtaiRateLimitError)]
+        if limited:
+            return max(limited, key=lambda error: error.retry_after or 0.0)
         return errors[0] if errors and len(errors) == len(self._subscriptions) else None
 
     async def _look_for_the_late(self) -> None:
@@ -233,12 +242,18 @@ class JobPoller:
             waiter.status = None
         await self._get({waiter.job_id for waiter in late})
 
-    async def _fetch_metrics(self) -> None:
+    def _begin_fetching_metrics(self) -> None:
+        if self._metrics_task is not None and not self._metrics_task.done():
+            return
         training = [job_id for job_id, waiters in self._subscriptions.items() if waiters[0].is_training]
         # Never more requests for metrics than for the statuses: with many jobs, each has its turn less often.
         due = self._metrics.due(training, at_most=self._list_requests, now=time.monotonic())
-        for job_id in due:
-            metrics = await self._call(partial(read_metrics, job_id=job_id))
+        if due:
+            self._metrics_task = asyncio.get_running_loop().create_task(self._fetch_metrics(due))
+
+    async def _fetch_metrics(self, job_ids: Iterable[str]) -> None:
+        for job_id in job_ids:
+            metrics = await self._call(partial(read_metrics, job_id=job_id), metrics_threads())
             if metrics is not None:
                 for waiter in self._subscriptions.get(job_id, ()):
                     waiter.send(metrics)
@@ -256,8 +271,9 @@ class JobPoller:
     def _waiters(self) -> Iterable[Subscription]:
         return (waiter for waiters in self._subscriptions.values() for waiter in waiters)
 
-    async def _call(self, function: Callable[[JobReader], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(_threads(), function, self._reader)
+    async def _call(self, function: Callable[[JobReader], T], threads: Executor | None = None) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(threads or polling_threads(), function, self._reader)
 
 
 def _safe_look(job_id: str, reader: JobReader) -> FineTuneJob | AtaiError:
@@ -276,10 +292,3 @@ async def rest(wake: asyncio.Event, seconds: float) -> None:
     """Wait some seconds, or until there is something to do."""
     with suppress(TimeoutError):
         await asyncio.wait_for(wake.wait(), seconds)
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    # requests blocks, so every call runs in one of these: there is one HTTP stack, and the event loop stays
-    # free.
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="atai-poll")

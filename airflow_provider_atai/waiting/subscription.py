@@ -6,10 +6,10 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from airflow_provider_atai.waiting.thread_pools import metrics_threads
 from airflow_provider_atai.waiting.watch import TRAINING_STATUSES
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Subscription:
     :param deadline: when the waiter wants a last look, whatever it shows.
     """
 
-    __slots__ = ("_items", "_reader", "_threads", "_waiter", "deadline", "interval", "job_id", "status")
+    __slots__ = ("_items", "_reader", "_waiter", "deadline", "interval", "job_id", "status")
 
     def __init__(
         self,
@@ -38,7 +38,6 @@ class Subscription:
         interval: float,
         deadline: datetime | None,
         reader: JobReader,
-        threads: Executor,
     ) -> None:
         self.job_id = job_id
         self.interval = interval
@@ -47,7 +46,6 @@ class Subscription:
         # error.
         self.status: str | None = None
         self._reader = reader
-        self._threads = threads
         self._items: deque[FineTuneJob | AtaiError | JobMetrics] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
@@ -71,9 +69,10 @@ class Subscription:
 
     async def call(self, function: Callable[[JobReader], T]) -> T:
         """
-        Call a blocking function with the poller's hook, in one of its threads but in the waiter's own
-        context.
+        Call a blocking function with the poller's hook, in a thread but in the waiter's own context.
+
+        It is for the end of a wait, most of which is reading the last metrics.
         """
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, context.run, function, self._reader)
+        return await loop.run_in_executor(metrics_threads(), context.run, function, self._reader)

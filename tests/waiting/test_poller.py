@@ -266,6 +266,71 @@ def test_without_a_list_there_are_still_gets(emulator, job_ids, fault):
     assert calls(emulator)["list"] == 1
 
 
+def test_the_list_is_tried_again_after_a_while(emulator, job_ids, monkeypatch):
+    monkeypatch.setattr(poller, "_LIST_PAUSE", 0.1)
+    emulator.add_fault(method="GET", path=JOBS, effect="answer", status=200, body="html", count=1)
+
+    async def scenario(waiters):
+        for subscription in [await waiters.join(job_id) for job_id in job_ids]:
+            await statuses(subscription, 1)
+        await polled(emulator, 2, path=f"*{JOBS}")
+
+    run(scenario)
+    assert calls(emulator)["list"] >= 2
+
+
+def test_metrics_that_take_their_time_hold_up_no_poll_and_no_deadline(emulator, job_ids, monkeypatch):
+    monkeypatch.setattr("airflow_provider_atai.waiting.metrics_turns.METRICS_INTERVAL", 0.001)
+    slow = emulator.add_fault(path=f"{JOBS}/*/metrics", effect="delay", delay=3, count=None)
+    emulator.advance(300)
+
+    async def scenario(waiters):
+        one = await waiters.join(job_ids[0])
+        await statuses(one, 1)
+        while not await asyncio.to_thread(emulator.fired, slow):
+            await asyncio.sleep(0.01)
+        await polled(emulator, 5, path=f"*{JOBS}/{job_ids[0]}")
+        assert not one._items
+
+    run(scenario)
+    # One at a time, however long it takes.
+    assert emulator.fired(slow) == 1
+
+
+def test_one_rate_limit_among_good_answers_paces_the_loop(emulator, job_ids, monkeypatch):
+    asked = []
+    monkeypatch.setattr(poller, "retry_delay", lambda error, **known: asked.append(error.retry_after) or 0.01)
+    monkeypatch.setattr(poller, "_LIST_PAUSE", 3600)
+    emulator.add_fault(method="GET", path=JOBS, effect="answer", status=400, count=1)
+    emulator.add_fault(path=f"{JOBS}/*", effect="answer", status=429, retry_after=7, count=1)
+
+    async def scenario(waiters):
+        everyone = [await waiters.join(job_id) for job_id in job_ids]
+        for subscription in everyone:
+            while not isinstance(await subscription.receive(), FineTuneJob):
+                pass
+
+    run(scenario)
+    assert asked == [7]
+
+
+def test_a_newcomer_does_not_cut_a_pause_short(emulator, job_ids, monkeypatch):
+    monkeypatch.setattr(poller, "retry_delay", lambda error, **known: 3600.0)
+    emulator.add_fault(path=f"{JOBS}**", effect="answer", status=429, retry_after=3600, count=1)
+
+    async def scenario(waiters):
+        first = await waiters.join(job_ids[0])
+        await first.receive()
+        await waiters.join(job_ids[1])
+        soon = datetime.now(UTC) + timedelta(seconds=0.2)
+        hurried = await waiters.join(job_ids[2], deadline=soon)
+        # Only whoever has a deadline is looked after meanwhile.
+        assert await statuses(hurried, 1) == ["REGISTERED"]
+
+    run(scenario)
+    assert calls(emulator) == {job_ids[0]: 1, job_ids[2]: 1}
+
+
 def record(job_id, status="RUNNING", **fields):
     return {"id": job_id, "name": "j", "status": status, **fields}
 
