@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
+
+
+_DEEPEST = 20
 
 
 def summarise(job: FineTuneJob, metrics: JobMetrics | None) -> dict[str, Any]:
@@ -17,12 +22,13 @@ def summarise(job: FineTuneJob, metrics: JobMetrics | None) -> dict[str, Any]:
     :return: a JSON object with ``job_id``, ``status``, ``model``, ``inference_config_path``, ``created_at``
         and ``updated_at`` (ISO 8601 or None), ``duration_seconds`` (from creation to the last update, None
         when a time is missing) and ``metrics`` (the last checkpoint's record as the service sent it, or
-        None).
+        None). Whatever the service sent, it can be sent between Airflow's processes and stored in every
+        metadata database: NaN and infinity, which stand for a loss that diverged, become None.
     """
     duration = None
     if job.created_at is not None and job.updated_at is not None:
         duration = (job.updated_at - job.created_at).total_seconds()
-    return {
+    summary = {
         "job_id": job.id,
         "status": job.status,
         "model": job.config.get("model"),
@@ -30,8 +36,27 @@ def summarise(job: FineTuneJob, metrics: JobMetrics | None) -> dict[str, Any]:
         "created_at": job.created_at.isoformat() if job.created_at else None,
         "updated_at": job.updated_at.isoformat() if job.updated_at else None,
         "duration_seconds": duration,
-        "metrics": dict(metrics.records[-1]) if metrics and metrics.records else None,
+        "metrics": metrics.records[-1] if metrics and metrics.records else None,
     }
+    return {key: _storable(value) for key, value in summary.items()}
+
+
+def _storable(value: Any, depth: int = 0) -> Any:
+    # A trigger's event that cannot be stored ends the triggerer's process, again after each restart.
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int) and value.bit_length() > 63:
+        # Airflow's processes send one another integers of 64 bits.
+        return float(value) if value.bit_length() < 1024 else None
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, Mapping | list) and depth == _DEEPEST:
+        return None
+    if isinstance(value, Mapping):
+        return {_storable(key): _storable(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item, depth + 1) for item in value]
+    return value
 
 
 def describe_summary(summary: dict[str, Any]) -> str:

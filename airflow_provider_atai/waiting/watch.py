@@ -46,7 +46,7 @@ class JobWatch:
         self._job: FineTuneJob | None = None
         self._reason: str | None = None
         self._looked_at: datetime | None = None
-        self._last_step: Any = None
+        self._logged: set[str] = set()
 
     def judge(self, seen: FineTuneJob | AtaiError, now: datetime) -> Decision:
         """Decide what comes after a look, remember it, and log what changed."""
@@ -91,13 +91,12 @@ class JobWatch:
 
     def log_metrics(self, metrics: JobMetrics) -> None:
         """Log the checkpoints that came since the last call."""
-        records = [dict(record) for record in metrics.records]
-        steps = [record.get("step") for record in records]
-        new = records[steps.index(self._last_step) + 1 :] if self._last_step in steps else records
-        for record in new:
-            self._log.info("Job %s: checkpoint: %s", self.job_id, describe_record(record))
-        if steps:
-            self._last_step = steps[-1]
+        for position, record in enumerate(metrics.records):
+            # Records are free-form: one without a step is told apart by where it stands.
+            checkpoint = repr(record.get("step", f"record {position}"))
+            if checkpoint not in self._logged:
+                self._logged.add(checkpoint)
+                self._log.info("Job %s: checkpoint: %s", self.job_id, describe_record(record))
 
     def _log_answer(self, job: FineTuneJob, before: WaitState, now: datetime) -> None:
         if before.outage_since is not None:

@@ -50,6 +50,14 @@ def at(seconds):
     return NOW + timedelta(seconds=seconds)
 
 
+@pytest.mark.parametrize("step", [{}, {"step": 200}, {"step": None}, {"step": [1]}])
+def test_a_checkpoint_is_told_by_its_step_or_its_place(watch, lines, step):
+    first, second = {**step, "loss": 2}, {"step": 400, "loss": 1}
+    for records in ((first,), (first,), (first, second), (first, second)):
+        watch.log_metrics(JobMetrics(None, records))
+    assert [line.rpartition("loss ")[2] for line in lines.at("INFO")] == ["2", "1"]
+
+
 def test_each_status_is_logged_once(watch, lines):
     for second, status in enumerate(["REGISTERED", "REGISTERED", "RUNNING", "RUNNING", "FINALIZING"]):
         watch.judge(job(status), at(second * 60))
