@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_atai.api.errors import AtaiConfigurationError
+from airflow_provider_atai.api.errors import AtaiConfigurationError, AtaiConnectionError, AtaiError
 from airflow_provider_atai.hooks.settings import ClientSettings, client_settings
 from airflow_provider_atai.provider_info import CONNECTION_TYPE, UI_FIELD_BEHAVIOUR
 
@@ -55,25 +57,28 @@ class AtaiHook(BaseHook):
         """
         The connection, read and checked.
 
-        :raises AtaiConfigurationError: when it has no key or holds something malformed.
+        :raises AtaiConfigurationError: when there is none, it has no key, or it holds something malformed.
+        :raises AtaiConnectionError: when Airflow cannot read it at the moment.
         """
-        connection = self.get_connection(self.atai_conn_id)
-        return self._settings(connection, connection.extra_dejson)
+        with _reading(self.atai_conn_id):
+            connection = self.get_connection(self.atai_conn_id)
+            return self._settings(connection, connection.extra_dejson)
 
     async def aload_settings(self) -> None:
         """
         Read the connection, unless it was read already, without blocking the event loop. For triggers.
 
-        :raises AtaiConfigurationError: as :attr:`settings`.
+        :raises AtaiError: as :attr:`settings`.
         """
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
         if "settings" in self.__dict__:
             return
-        connection = await get_async_connection(self.atai_conn_id, hook=self)
-        extra = await get_async_extra_dejson(connection)
-        # Masking talks to the supervisor, which must not happen on the event loop's own thread.
-        self.settings = await asyncio.to_thread(self._settings, connection, extra)
+        with _reading(self.atai_conn_id):
+            connection = await get_async_connection(self.atai_conn_id, hook=self)
+            extra = await get_async_extra_dejson(connection)
+            # Masking talks to the supervisor, which must not happen on the event loop's own thread.
+            self.settings = await asyncio.to_thread(self._settings, connection, extra)
 
     def forget_connection(self) -> None:
         """Read the connection again at the next call: keys are rotated while jobs run for hours."""
@@ -177,3 +182,20 @@ class AtaiHook(BaseHook):
         if settings.proxy:
             mask_secret(settings.proxy)
         return settings
+
+
+@contextmanager
+def _reading(conn_id: str) -> Iterator[None]:
+    try:
+        yield
+    except AtaiError:
+        raise
+    except AirflowNotFoundException as error:
+        raise AtaiConfigurationError(
+            f"Airflow knows no connection {conn_id!r}. Add one of type Archetype AI with that id."
+        ) from error
+    except Exception as error:
+        # A secrets backend may raise anything, and its outage is one like any other.
+        raise AtaiConnectionError(
+            f"Airflow cannot read the connection {conn_id!r}: {error!r}", reason="connection"
+        ) from error

@@ -7,6 +7,7 @@ from airflow_provider_atai.api.errors import (
     AtaiAuthenticationError,
     AtaiConfigurationError,
     AtaiConnectionError,
+    AtaiGatewayNotFoundError,
     AtaiNotFoundError,
     AtaiPermissionError,
     AtaiRateLimitError,
@@ -21,6 +22,7 @@ _ADVICE_BY_REASON = {
     "proxy": "The proxy does not let the request through. Check the extra 'proxy' and HTTPS_PROXY.",
     "timeout": "The service did not answer in time. Check the network, or raise the extra 'timeout'.",
     "dropped": "The service closed the connection without an answer. Try again; if it stays, check the host.",
+    "connection": "Airflow cannot read the connection. Check its secrets backend.",
     "url": "The host of the connection is not an address. Write it like https://api.u1.archetypeai.app/v0.5.",
 }
 
@@ -46,7 +48,7 @@ def _advice(error: Exception, conn_id: str) -> str:
             )
         case AtaiPermissionError():
             return "The API key is known, but may not list fine-tune jobs. Ask for the permission."
-        case AtaiNotFoundError():
+        case AtaiNotFoundError() | AtaiGatewayNotFoundError():
             return (
                 "The host answers, but there is no fine-tune API at this address. Check the path of the "
                 "host, such as /v0.5."

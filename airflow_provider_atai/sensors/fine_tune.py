@@ -223,7 +223,8 @@ class FineTuneJobSensor(BaseSensorOperator):
             started_at=context["ti"].start_date,
             now=now,
             timeout=self.timeout,
-            execution_timeout=self.execution_timeout,
+            # Of a sensor that is rescheduled it bounds each poke, which Airflow sees to.
+            execution_timeout=None if self.reschedule and not self.deferrable else self.execution_timeout,
         )
         return WaitLimits(poll_interval=self.poke_interval, deadline=deadline)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_atai.api.errors import AtaiConnectionError, AtaiError
+from airflow_provider_atai.api.errors import AtaiError
 from airflow_provider_atai.api.fine_tune import JobMetrics
 from airflow_provider_atai.api.job_actions import KILL_TIMEOUT, JobAction, end_job
 from airflow_provider_atai.api.job_request import check_job_id
@@ -48,6 +48,8 @@ class FineTuneJobTrigger(BaseTrigger):
     :param outage_tolerance: seconds for which the API may give no usable answer.
     :param kill_action: what happens to the job when a person marks the waiting task failed or successful:
         ``"cancel"``, ``"stop"`` or ``"leave"``. Airflow tells the trigger from 3.3 on.
+    :param reattach: whether a next try of the task goes on with the job, so that a cleared task leaves it.
+    :param known_to_exist: whether the service has shown the job before, so that a 404 is an outage.
     :param before_timeout: give up so many seconds before Airflow's own timeout of the deferral, instead of at
         a ``deadline``; for a task that the scheduler defers, see
         :func:`~airflow_provider_atai.waiting.deadline.seconds_before_airflow`.
@@ -66,6 +68,8 @@ class FineTuneJobTrigger(BaseTrigger):
         deadline: str | None = None,
         outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE,
         kill_action: JobAction = "leave",
+        reattach: bool = True,
+        known_to_exist: bool = False,
         before_timeout: float | None = None,
         end_task: bool = False,
         accept_stopped: bool = False,
@@ -78,6 +82,8 @@ class FineTuneJobTrigger(BaseTrigger):
         self.deadline = deadline
         self.outage_tolerance = outage_tolerance
         self.kill_action = kill_action
+        self.reattach = reattach
+        self.known_to_exist = known_to_exist
         self.before_timeout = before_timeout
         self.end_task = end_task
         self.accept_stopped = accept_stopped
@@ -92,6 +98,8 @@ class FineTuneJobTrigger(BaseTrigger):
             "deadline": self.deadline,
             "outage_tolerance": self.outage_tolerance,
             "kill_action": self.kill_action,
+            "reattach": self.reattach,
+            "known_to_exist": self.known_to_exist,
             "before_timeout": self.before_timeout,
             "end_task": self.end_task,
             "accept_stopped": self.accept_stopped,
@@ -117,13 +125,14 @@ class FineTuneJobTrigger(BaseTrigger):
         """
         Do to the job what ``kill_action`` says, unless the task was only cleared.
 
-        A cleared task is tried again and goes on with its job. Where Airflow does not tell the two apart, the
-        job is ended, and the next try makes another. A restart of the triggerer does not come here.
+        A cleared task is tried again and, with ``reattach``, goes on with its job. Where Airflow does not
+        tell the two apart, the job is ended, and the next try makes another. A restart of the triggerer does
+        not come here.
         """
         if self.kill_action == "leave":
             self.log.info("The task was killed. Job %s is left as it is.", self.job_id)
             return
-        if was_cleared(*await read_task_state(self)):
+        if self.reattach and was_cleared(*await read_task_state(self)):
             self.log.info("The task was cleared. Job %s is left to its next try.", self.job_id)
             return
         hook = AtaiHook(self.atai_conn_id)
@@ -148,6 +157,7 @@ class FineTuneJobTrigger(BaseTrigger):
                 poll_interval=self.poll_interval,
                 deadline=self._deadline(),
                 outage_tolerance=self.outage_tolerance,
+                known_to_exist=self.known_to_exist,
             ),
             log=self.log,
         )
@@ -155,10 +165,8 @@ class FineTuneJobTrigger(BaseTrigger):
             hook = AtaiHook(self.atai_conn_id)
             try:
                 await hook.aload_settings()
-            except Exception as error:
-                # A secrets backend may raise anything, and its outage is no reason to give the job up.
-                trouble = error if isinstance(error, AtaiError) else AtaiConnectionError(str(error))
-                decision = watch.judge(trouble, utcnow())
+            except AtaiError as error:
+                decision = watch.judge(error, utcnow())
                 if decision.ending is not None:
                     return watch.result(decision.ending)
                 await sleep(decision.delay)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    BaseHook,
 )
 
 from airflow_provider_atai.api.errors import (
@@ -39,6 +42,29 @@ def wait_for(job, mode, **arguments):
         )
 
     return TaskLife(build).run_try()
+
+
+def test_a_secrets_backend_that_fails_for_a_while_is_an_outage(job, mode, monkeypatch):
+    failures = iter([OSError("the vault is sealed")] * 3)
+
+    def failing(get):
+        for failure in failures:
+            raise failure
+        return get
+
+    for name in ("get_connection", "aget_connection"):
+        found = getattr(BaseHook, name, None)
+        if found is not None:
+            monkeypatch.setattr(
+                BaseHook, name, classmethod(lambda cls, *a, get=found, **named: failing(get)(*a, **named))
+            )
+    assert wait_for(job, mode).state == "success"
+    assert list(failures) == []
+
+
+def test_an_execution_timeout_bounds_the_wait_but_of_a_rescheduled_sensor_each_poke(job, mode):
+    outcome = wait_for(job, mode, execution_timeout=timedelta(minutes=5))
+    assert outcome.state == ("success" if mode == {"mode": "reschedule"} else "failed")
 
 
 def test_completed(job, mode):

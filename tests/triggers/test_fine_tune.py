@@ -6,9 +6,10 @@ from types import SimpleNamespace
 from unittest import mock
 
 import pytest
+from airflow.providers.common.compat import connection
 
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.triggers import fine_tune
+from airflow_provider_atai.triggers import fine_tune, task_state
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
 from airflow_provider_atai.triggers.task_state import read_task_state, was_cleared
 from tests.task_life import clock, store_dataset  # noqa: F401
@@ -20,6 +21,8 @@ ARGUMENTS = {
     "deadline": "2026-11-23T13:00:00+00:00",
     "outage_tolerance": 60.0,
     "kill_action": "stop",
+    "reattach": False,
+    "known_to_exist": True,
     "before_timeout": 300.0,
     "end_task": True,
     "accept_stopped": True,
@@ -52,6 +55,8 @@ def test_what_is_left_out_has_a_default():
         "deadline": None,
         "outage_tolerance": 1800.0,
         "kill_action": "leave",
+        "reattach": True,
+        "known_to_exist": False,
         "before_timeout": None,
         "end_task": False,
         "accept_stopped": False,
@@ -92,16 +97,16 @@ def test_a_connection_that_cannot_be_used_ends_the_wait(monkeypatch):
 
 
 def test_a_secrets_backend_that_fails_for_a_while_is_an_outage(atai_emulator, job, clock, monkeypatch):  # noqa: F811
-    load = AtaiHook.aload_settings
+    get = connection.get_async_connection
     attempts = []
 
-    async def failing(hook):
-        attempts.append(hook)
+    async def failing(*arguments, **named):
+        attempts.append(arguments)
         if len(attempts) < 4:
             raise OSError("the vault is sealed")
-        await load(hook)
+        return await get(*arguments, **named)
 
-    monkeypatch.setattr(AtaiHook, "aload_settings", failing)
+    monkeypatch.setattr(connection, "get_async_connection", failing)
     atai_emulator.advance(3600)
 
     async def run():
@@ -130,6 +135,10 @@ class TestKill:
     def test_a_cleared_task_keeps_its_job(self, atai_emulator, job, state):
         self.kill((True, state), kill_action="cancel")
         assert atai_emulator.requests(method="PUT") == []
+
+    def test_a_cleared_task_whose_next_try_makes_a_job_of_its_own_ends_this_one(self, atai_emulator, job):
+        self.kill((True, "scheduled"), kill_action="cancel", reattach=False)
+        assert status(atai_emulator) == "CANCELLED"
 
     def test_where_airflow_does_not_tell_the_job_is_ended(self, atai_emulator, job):
         self.kill((False, None), kill_action="cancel")
@@ -174,6 +183,21 @@ class TestTaskState:
 
     def test_a_task_that_airflow_does_not_know(self, monkeypatch):
         assert self.read(monkeypatch, {}) == (False, None)
+
+    def test_an_answer_that_fails_is_asked_for_again(self, monkeypatch):
+        states = iter([OSError("the API server is away"), "queued"])
+
+        def query(ti):
+            state = next(states)
+            if isinstance(state, Exception):
+                raise state
+            return state
+
+        monkeypatch.setattr(task_state, "query_task_state", query)
+        monkeypatch.setattr(task_state, "_PAUSE", 0)
+        trigger = FineTuneJobTrigger(job_id="job-1")
+        trigger._task_instance = SimpleNamespace()
+        assert asyncio.run(read_task_state(trigger)) == (True, "queued")
 
     def test_without_a_triggerer(self):
         assert asyncio.run(read_task_state(FineTuneJobTrigger(job_id="job-1"))) == (False, None)
