@@ -58,6 +58,10 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = json.loads(json.dumps(value))
 
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return self.xcoms.get(key)
+
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self.first_reschedule
 
@@ -82,10 +86,20 @@ class TaskLife:
     :param build: makes the operator; called for every process that Airflow would start.
     """
 
-    def __init__(self, build: Callable[[], BaseOperator], *, run_id: str = "run", map_index: int = -1):
+    def __init__(
+        self,
+        build: Callable[[], BaseOperator],
+        *,
+        run_id: str = "run",
+        map_index: int = -1,
+        max_tries: int = 0,
+        store: Any = None,
+    ):
         self.build = build
         self.run_id = run_id
         self.map_index = map_index
+        self.max_tries = max_tries
+        self.store = store
         self.tries = 0
 
     def run_try(self) -> Outcome:
@@ -95,8 +109,12 @@ class TaskLife:
         ti = TaskInstance(
             task_id=task.task_id, run_id=self.run_id, map_index=self.map_index, try_number=self.tries
         )
+        ti.max_tries = self.max_tries
         outcome = Outcome("success", xcoms=ti.xcoms)
         context: Any = {"ti": ti, "task_instance": ti, "run_id": self.run_id}
+        if self.store is not None:
+            context["task_state_store"] = self.store
+        task.pre_execute(context)
         step: Callable[[], Any] = lambda: task.execute(context)  # noqa: E731
         while True:
             try:
@@ -142,6 +160,13 @@ def run_trigger(trigger: Any, outcome: Outcome) -> Any:
         raise AssertionError("the trigger ended without an event")
 
     return json.loads(json.dumps(asyncio.run(first_event())))
+
+
+class TaskStateStore(dict[str, Any]):
+    """Like the store of Airflow 3.3: it outlives a try, and on some versions a clear."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = json.loads(json.dumps(value))
 
 
 class Clock:

@@ -86,7 +86,9 @@ airflow_provider_atai.operators
 airflow_provider_atai.operators.datasets
 airflow_provider_atai.operators.fine_tune
 airflow_provider_atai.operators.job_arguments
+airflow_provider_atai.operators.job_ending
 airflow_provider_atai.operators.job_identity
+airflow_provider_atai.operators.remembered_job
 airflow_provider_atai.operators.submission
 airflow_provider_atai.sensors
 airflow_provider_atai.sensors.fine_tune

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from airflow_provider_atai.api.errors import AtaiConflictError, AtaiNotFoundError
+from airflow_provider_atai.api.errors import AtaiBadRequestError, AtaiConflictError, AtaiNotFoundError
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneApi, FineTuneJob
@@ -110,9 +110,9 @@ def request_end(
     call = api.cancel if action == "cancel" else api.stop
     try:
         return call(job_id, timeout=timeout, max_attempts=max_attempts)
-    except AtaiConflictError:
+    except (AtaiConflictError, AtaiBadRequestError):
+        # How the service refuses to end a job that is over is not documented; 409 is likely.
         job = api.get(job_id, max_attempts=max_attempts)
-        # A conflict on a job that still runs is no "already over".
         if not job.is_terminal and job.status != "STOPPING":
             raise
         return job
@@ -129,7 +129,7 @@ def _end(
     try:
         job = request_end(owner.fine_tune, job_id, action, timeout=timeout, max_attempts=max_attempts)
     except Exception as error:
-        if isinstance(error, AtaiNotFoundError) and error.is_api_answer:
+        if isinstance(error, AtaiNotFoundError):
             return None, f"There is no job {job_id} to {action}."
         return None, (
             f"The attempt to {action} job {job_id} failed ({error}): it may still run and bill. "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -22,18 +22,15 @@ from airflow_provider_atai.api.job_actions import (
     check_action,
     end_job,
     end_last_job,
-    request_end,
 )
-from airflow_provider_atai.api.job_request import build_request, check_job_id, check_request
+from airflow_provider_atai.api.job_request import build_request, check_request
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink
-from airflow_provider_atai.operators.job_arguments import (
-    check_at_parse_time,
-    is_dynamic,
-    normalise_rendered,
-)
+from airflow_provider_atai.operators.job_arguments import check_at_parse_time, normalise_rendered
+from airflow_provider_atai.operators.job_ending import CancelFineTuneJobOperator, StopFineTuneJobOperator
 from airflow_provider_atai.operators.job_identity import job_identity
-from airflow_provider_atai.operators.submission import latest_job, submit_job
+from airflow_provider_atai.operators.remembered_job import pushed_job, remember_job, superseded_job
+from airflow_provider_atai.operators.submission import find_job, latest_job, submit_job
 from airflow_provider_atai.waiting.deadline import backstop, seconds_of, wait_deadline
 from airflow_provider_atai.waiting.loop import utcnow, wait_for_job
 from airflow_provider_atai.waiting.policy import DEFAULT_POLL_INTERVAL, Ending, WaitLimits
@@ -45,6 +42,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_atai.api.fine_tune import FineTuneJob
+
+__all__ = ["CancelFineTuneJobOperator", "CreateFineTuneJobOperator", "StopFineTuneJobOperator"]
 
 
 class CreateFineTuneJobOperator(BaseOperator):
@@ -64,8 +63,9 @@ class CreateFineTuneJobOperator(BaseOperator):
         returns; at least one train split. (templated)
     :param model: the base model, such as ``Newton::c2_4_7b_251215a172f6d7``; None leaves the choice to the
         service. (templated)
-    :param job_id: an id of your own, 1 to 64 characters, instead of the computed one. Such a job is adopted
-        when it exists, and the task fails when it has ended without a model. (templated)
+    :param job_id: an id of your own, 1 to 64 characters, instead of the computed one. A job that has it
+        already is adopted, whoever made it, if it has this ``name``; the task fails when it has another one,
+        or has ended without a model. Not with ``reattach=False``. (templated)
     :param reattach: whether a try adopts the job of an earlier try. False makes a new, separately paid job in
         each try.
     :param wait_for_completion: whether the task waits until the job is over.
@@ -116,6 +116,11 @@ class CreateFineTuneJobOperator(BaseOperator):
         check_action(timeout_action, "timeout_action")
         seconds_of(timeout, "timeout")
         seconds_of(poll_interval, "poll_interval")
+        if job_id is not None and not reattach:
+            raise ValueError(
+                "reattach=False makes a new job in each try, which a job_id of your own cannot name. Leave "
+                "one of them out."
+            )
         if deferrable and not wait_for_completion and not _deferrable_by_default():
             raise ValueError(
                 "deferrable=True has no effect on a task that does not wait. Add wait_for_completion=True, "
@@ -144,6 +149,19 @@ class CreateFineTuneJobOperator(BaseOperator):
         """The hook for the connection."""
         return AtaiHook(self.atai_conn_id)
 
+    def pre_execute(self, context: Context) -> None:
+        """
+        Learn which job is the task's before anything can kill it.
+
+        Airflow 2 does not come to ``execute_complete`` where ``execution_timeout`` has passed: it kills the
+        resumed task at once.
+        """
+        super().pre_execute(context)
+        self._ti = context["ti"]
+        # What is wrong with the arguments is for execute to say.
+        with suppress(AirflowFailException):
+            self._killable_ids = list(self._ids(context, self._request()))
+
     def execute(self, context: Context) -> str:
         """Create or adopt the job, and wait for it if asked to."""
         job = self._submit(context)
@@ -159,7 +177,11 @@ class CreateFineTuneJobOperator(BaseOperator):
             return job.id
 
         now = utcnow()
-        limits = WaitLimits(poll_interval=self.poll_interval, deadline=self._deadline(context, job, now))
+        limits = WaitLimits(
+            poll_interval=self.poll_interval,
+            deadline=self._deadline(context, job, now),
+            known_to_exist=True,
+        )
         if self.deferrable and not job.is_terminal:
             # Imported here, as in the sensor: it costs most, and parsing a DAG file needs no trigger.
             from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
@@ -171,6 +193,8 @@ class CreateFineTuneJobOperator(BaseOperator):
                     poll_interval=limits.poll_interval,
                     deadline=limits.deadline.isoformat() if limits.deadline else None,
                     kill_action=self.kill_action,
+                    reattach=self.reattach,
+                    known_to_exist=True,
                 ),
                 method_name="execute_complete",
                 kwargs={"job_id": job.id},
@@ -222,14 +246,14 @@ class CreateFineTuneJobOperator(BaseOperator):
         """
         Do to the job what ``kill_action`` says, without waiting for it to take effect.
 
-        A task that was cleared leaves its job to its next try. Killed before it knows its job, the task tries
-        the ids that it may have. Airflow 3 lets the process go on for some seconds after this, in which it
-        must not make a job.
+        A task that is tried again leaves its job to its next try, unless each try is to have its own. Killed
+        before it knows its job, the task tries the ids that it may have. Airflow 3 lets the process go on for
+        some seconds after this, in which it must not make a job.
         """
         from airflow_provider_atai.operators.next_try import is_tried_again
 
         self._was_killed = True
-        if self.kill_action != "leave" and is_tried_again(self._ti):
+        if self.kill_action != "leave" and self.reattach and is_tried_again(self._ti):
             self.log.info("This task is tried again. Its job is left to the next try.")
             return
         end_last_job(
@@ -246,16 +270,20 @@ class CreateFineTuneJobOperator(BaseOperator):
     def _submit(self, context: Context) -> FineTuneJob:
         request = self._request()
         self._ti = context["ti"]
-        self._killable_ids = list(self._ids(context, request))
+        ids = self._killable_ids = list(self._ids(context, request))
         try:
-            return submit_job(
+            self._end_superseded(context, ids)
+            job = submit_job(
                 self.hook.fine_tune,
-                ids=self._killable_ids,
+                ids=ids,
                 request=request,
                 accept_stopped=self.accept_stopped,
                 log=self.log,
-                before_create=self._before_create,
+                ids_are_chosen=self.job_id is not None,
+                before_create=partial(self._before_create, context),
             )
+            remember_job(context, job.id)
+            return job
         except PermanentError as error:
             raise AirflowFailException(
                 f"This try created no fine-tune job, and a retry cannot help: {error}"
@@ -267,8 +295,25 @@ class CreateFineTuneJobOperator(BaseOperator):
             )
             raise
 
+    def _end_superseded(self, context: Context, ids: Sequence[str]) -> None:
+        """End the job of an earlier try whose request has changed since: nobody waits for it any more."""
+        job_id = superseded_job(context, ids) if self.reattach else None
+        job = find_job(self.hook.fine_tune, job_id) if job_id is not None else None
+        if job is not None and not job.is_terminal:
+            self.log.warning(
+                "Job %s of an earlier try is %s, but it was made for another request than this try's. This "
+                "try makes a job of its own.",
+                job.id,
+                job.status,
+            )
+            end_job(self.hook, job.id, self.kill_action, log=self.log)
+
     def _find(self, context: Context) -> FineTuneJob | None:
         """Return the job that an earlier process of this try has made or adopted."""
+        pushed = pushed_job(context)
+        if pushed is not None:
+            self._killable_ids = [pushed]
+            return find_job(self.hook.fine_tune, pushed)
         self._killable_ids = list(self._ids(context, self._request()))
         return latest_job(self.hook.fine_tune, ids=self._killable_ids)
 
@@ -285,10 +330,11 @@ class CreateFineTuneJobOperator(BaseOperator):
             try_number=None if self.reattach else ti.try_number,
         ).generations()
 
-    def _before_create(self, job_id: str) -> None:
+    def _before_create(self, context: Context, job_id: str) -> None:
         if self._was_killed:
             self._stay_killed()
         self._killable_ids = [job_id]
+        remember_job(context, job_id)
 
     def _stay_killed(self) -> NoReturn:
         raise AirflowException("This task was killed while it was creating its fine-tune job.")
@@ -355,72 +401,6 @@ _RETRY_OF_OWNER = {
     Ending.REFUSED: _NO_RETRY,
     Ending.NOT_FOUND: _NO_RETRY,
 }
-
-
-class _EndFineTuneJobOperator(BaseOperator):
-    template_fields: Sequence[str] = ("job_id", "atai_conn_id")
-    ui_color = "#fbe9e3"
-    _action: Literal["cancel", "stop"]
-
-    def __init__(self, *, job_id: str, atai_conn_id: str = AtaiHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not is_dynamic(job_id):
-            check_job_id(job_id)
-        self.job_id = job_id
-        self.atai_conn_id = atai_conn_id
-
-    @cached_property
-    def hook(self) -> AtaiHook:
-        """The hook for the connection."""
-        return AtaiHook(self.atai_conn_id)
-
-    def execute(self, context: Context) -> str:
-        """Ask the service to end the job, and return the status that it answers with."""
-        try:
-            check_job_id(self.job_id)
-            job = request_end(self.hook.fine_tune, self.job_id, self._action)
-        except (ValueError, PermanentError) as error:
-            raise AirflowFailException(
-                f"The attempt to {self._action} job {self.job_id} failed, and a retry cannot help: {error} "
-                "If the job was active, it still runs and bills."
-            ) from error
-        except AtaiError as error:
-            error.add_note(f"Job {self.job_id} may still run and bill. A retry asks again.")
-            raise
-        self.log.info("Asked to %s job %s; its status is %s.", self._action, job.id, job.status)
-        return job.status
-
-
-class StopFineTuneJobOperator(_EndFineTuneJobOperator):
-    """
-    Stop a fine-tune job gracefully: its latest checkpoint is kept. A job that is over already is fine.
-
-    It does not wait until the job has stopped; ``FineTuneJobSensor(accept_stopped=True)`` does. XCom
-    ``return_value`` is the job's status in the service's answer, usually ``STOPPING``.
-
-    :param job_id: the job. (templated)
-    :param atai_conn_id: the connection. (templated)
-    :raises AirflowFailException: a retry cannot help: no such job, or no permission.
-    :raises AtaiError: the service could not be reached; a retry asks again.
-    """
-
-    _action = "stop"
-
-
-class CancelFineTuneJobOperator(_EndFineTuneJobOperator):
-    """
-    Cancel a fine-tune job at once: nothing is finalised. A job that is over already is fine.
-
-    As a teardown it makes sure that nothing goes on billing. XCom ``return_value`` is the job's status in the
-    service's answer, usually ``CANCELLED``.
-
-    :param job_id: the job. (templated)
-    :param atai_conn_id: the connection. (templated)
-    :raises AirflowFailException: a retry cannot help: no such job, or no permission.
-    :raises AtaiError: the service could not be reached; a retry asks again.
-    """
-
-    _action = "cancel"
 
 
 def _deferrable_by_default() -> bool:

@@ -28,14 +28,10 @@ def normalise_rendered(value: Any) -> Any:
     """
     Return a rendered argument as plain lists and None.
 
-    A mapped task's output arrives as a lazy sequence, and a null ``Param`` that went through Jinja as
-    ``"None"``.
+    A mapped task's output arrives as a lazy sequence, at any depth, and a null ``Param`` that went through
+    Jinja as ``"None"``.
     """
-    if isinstance(value, str):
-        return None if value in ("", "None") else value
-    if isinstance(value, Sequence) and not isinstance(value, (list, tuple)):
-        return list(value)
-    return value
+    return None if value in ("", "None") else _plain(value)
 
 
 def is_dynamic(value: Any) -> bool:
@@ -47,6 +43,14 @@ def is_dynamic(value: Any) -> bool:
         return "{{" in value or "{%" in value
     # XComArg and everything like it, without importing it: DAG files are parsed often.
     return hasattr(value, "resolve")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(item) for item in value]
+    return value
 
 
 def _known(value: Any, stand_in: Any = "templated") -> Any:

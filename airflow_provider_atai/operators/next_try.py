@@ -8,17 +8,20 @@ from typing import Any
 
 # Airflow 3 follows its SIGTERM with a SIGKILL after five seconds, and ending the job needs some of them.
 _SECONDS_TO_ASK = 2.0
-# What clearing a running task leads to, and what Airflow does with one whose heartbeat it has missed. A task
-# that is RUNNING by all that Airflow knows is killed by something else, and what comes then is open.
+# What clearing a running task leads to, and what Airflow does with one whose heartbeat it has missed.
 _ON_THE_WAY = frozenset({None, "none", "restarting", "up_for_retry", "scheduled", "queued", "deferred"})
+_ENDED = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
 
 
 def is_tried_again(ti: Any) -> bool:
     """
-    Ask Airflow whether the task was cleared, or given up for another try, which goes on with its job.
+    Tell whether another try will go on with the job of a task that is being killed.
+
+    Airflow is asked. It says RUNNING of a task that something else kills: a worker that is drained, a
+    supervisor that has lost the API server. Such a task is tried again as long as it has tries left, and so
+    is one of which Airflow says nothing in time.
 
     :param ti: the task instance of the try that is being killed.
-    :return: False also where Airflow gives no answer in time.
     """
     states: list[str | None] = []
 
@@ -31,7 +34,14 @@ def is_tried_again(ti: Any) -> bool:
     asking = Thread(target=ask, name="atai-task-state", daemon=True)
     asking.start()
     asking.join(_SECONDS_TO_ASK)
-    return bool(states) and states[0] in _ON_THE_WAY
+    if states and states[0] in _ON_THE_WAY:
+        return True
+    return not (states and states[0] in _ENDED) and _has_tries_left(ti)
+
+
+def _has_tries_left(ti: Any) -> bool:
+    try_number, max_tries = getattr(ti, "try_number", None), getattr(ti, "max_tries", None)
+    return isinstance(try_number, int) and isinstance(max_tries, int) and try_number <= max_tries
 
 
 def _state(ti: Any) -> str | None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import sleep
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
+# Airflow gives a trigger 30 seconds to deal with the end of its task.
+_ATTEMPTS = 3
+_PAUSE = 2.0
 # A person's "mark failed" and "mark success" lead here; a cleared task is on its way to its next try.
 _ENDED = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
 
@@ -19,12 +23,19 @@ async def read_task_state(trigger: BaseTrigger) -> tuple[bool, str | None]:
     :param trigger: a trigger that the triggerer runs.
     :return: whether Airflow could be asked, and the state; None is the state of a task just cleared.
     """
-    try:
-        # The call blocks.
-        return True, await asyncio.to_thread(query_task_state, trigger.task_instance)
-    except Exception as error:
-        trigger.log.info("The state of the task cannot be read in the triggerer: %r", error)
-        return False, None
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            # The call blocks.
+            return True, await asyncio.to_thread(query_task_state, trigger.task_instance)
+        except (AttributeError, ImportError, KeyError) as error:
+            problem: Exception = error
+            break
+        except Exception as error:
+            problem = error
+            if attempt < _ATTEMPTS:
+                await sleep(_PAUSE)
+    trigger.log.info("The state of the task cannot be read in the triggerer: %r", problem)
+    return False, None
 
 
 def query_task_state(ti: Any) -> str | None:

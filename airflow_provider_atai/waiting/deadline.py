@@ -33,7 +33,7 @@ def seconds_of(value: object, argument: str) -> float | None:
 def wait_deadline(
     *,
     counts_from: datetime | None,
-    started_at: datetime,
+    started_at: datetime | None,
     now: datetime,
     timeout: float | None,
     execution_timeout: timedelta | None,
@@ -44,7 +44,8 @@ def wait_deadline(
     :param counts_from: from when ``timeout`` counts, so that no retry renews it: for the task that owns the
         job when the service made it, for a sensor when its first try began. A time in the future is a clock
         that goes wrong, and counts as now, as None does.
-    :param started_at: when this try began; ``execution_timeout`` counts from there.
+    :param started_at: when this try began; ``execution_timeout`` counts from there. None, as under
+        ``dag.test()`` on Airflow 2, counts as now.
     :param now: the time.
     :param timeout: seconds, None for no limit.
     :param execution_timeout: Airflow's limit for the try, which Airflow does not enforce while a task is
@@ -55,7 +56,7 @@ def wait_deadline(
     if timeout is not None:
         limits.append(min(counts_from or now, now) + timedelta(seconds=timeout))
     if execution_timeout is not None:
-        limits.append(started_at + execution_timeout - _head_start(execution_timeout))
+        limits.append((started_at or now) + execution_timeout - _head_start(execution_timeout))
     # Plain, since the service's times are pendulum's, which Airflow's processes do not send to one another.
     return datetime.fromtimestamp(min(limits).timestamp(), UTC) if limits else None
 

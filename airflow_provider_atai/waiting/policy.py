@@ -67,11 +67,14 @@ class WaitLimits:
     :param deadline: when to give up although the job is not over; None for never. An absolute time, so that
         neither a restarted triggerer nor a retry renews it.
     :param outage_tolerance: seconds for which the API may give no usable answer.
+    :param known_to_exist: whether the service has shown the job before. A 404 then counts as an outage: the
+        answer may come from a part of the service that has not heard of the job yet.
     """
 
     poll_interval: float = DEFAULT_POLL_INTERVAL
     deadline: datetime | None = None
     outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE
+    known_to_exist: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,13 +151,12 @@ def _after_answer(job: FineTuneJob, *, limits: WaitLimits, now: datetime) -> Dec
 def _after_error(
     error: AtaiError, *, state: WaitState, limits: WaitLimits, now: datetime, jitter: float
 ) -> Decision:
-    # A gateway's own 404 page says nothing of jobs, so it counts as an outage.
-    is_gateways_404 = isinstance(error, AtaiNotFoundError) and not error.is_api_answer
-    if isinstance(error, AtaiNotFoundError) and not is_gateways_404:
+    is_unknown = isinstance(error, AtaiNotFoundError)
+    if is_unknown and not limits.known_to_exist:
         return Decision(state, Ending.NOT_FOUND)
     if isinstance(error, (AtaiAuthenticationError, AtaiPermissionError)) and not state.connection_reread:
         return Decision(replace(state, connection_reread=True), reread_connection=True)
-    if isinstance(error, PermanentError) and not is_gateways_404:
+    if isinstance(error, PermanentError) and not is_unknown:
         return Decision(state, Ending.REFUSED)
 
     if isinstance(error, AtaiRateLimitError):
@@ -168,7 +170,7 @@ def _after_error(
     tolerance = timedelta(seconds=limits.outage_tolerance)
     give_up_at = state.outage_since + tolerance if state.outage_since else None
     if _is_over(give_up_at, now):
-        return Decision(state, Ending.UNREACHABLE)
+        return Decision(state, Ending.NOT_FOUND if is_unknown else Ending.UNREACHABLE)
     delay = retry_delay(error, failures=state.failures, poll_interval=limits.poll_interval, jitter=jitter)
     delay = _until(give_up_at, now, _until(limits.deadline, now, delay))
     return Decision(state, delay=delay)

@@ -25,7 +25,7 @@ from airflow_provider_atai.operators.fine_tune import (
     CreateFineTuneJobOperator,
     StopFineTuneJobOperator,
 )
-from tests.task_life import TaskInstance, TaskLife, clock, store_dataset  # noqa: F401
+from tests.task_life import TaskInstance, TaskLife, TaskStateStore, clock, store_dataset  # noqa: F401
 
 TRAIN = {"name": "training-set", "split": "train", "file_ids": ["train.csv"]}
 JOBS = "/fine-tune/jobs"
@@ -204,15 +204,82 @@ class TestLookingUp:
         assert life().run_try().state == "failed"
         assert posts(emulator) == []
 
-    def test_every_generation_used_up(self, emulator):
+    def test_every_generation_used_up(self, emulator, monkeypatch):
+        monkeypatch.setattr("airflow_provider_atai.operators.job_identity.MAX_GENERATIONS", 3)
         emulator.set_outcome("FAILED", name="pump-states", at=1)
         task = life()
-        for _ in range(99):
+        for _ in range(3):
             task.run_try()
             emulator.advance(2)
         outcome = task.run_try()
         assert outcome.state == "failed"
         assert "belongs to a job without a model" in str(outcome.error)
+
+
+class TestAJobIdOfOnesOwn:
+    def test_a_job_of_that_id_and_name_is_adopted_whoever_made_it(self, emulator):
+        first = life(job_id="weekly").run_try()
+        other = TaskLife(lambda: create(job_id="weekly"), run_id="other").run_try()
+        assert first.value == other.value == "weekly"
+        assert len(posts(emulator)) == 1
+
+    def test_a_job_of_another_name_is_left_alone(self, emulator):
+        life(job_id="weekly").run_try()
+        outcome = life(job_id="weekly", name="valve-states").run_try()
+        assert outcome.state == "failed"
+        assert "is called 'pump-states', not 'valve-states'" in str(outcome.error)
+        assert [job["status"] for job in emulator.jobs()] == ["REGISTERED"]
+
+    def test_it_does_not_go_with_a_job_for_each_try(self):
+        with pytest.raises(ValueError, match="Leave one of them out"):
+            create(job_id="weekly", reattach=False)
+
+
+class TestAChangedRequest:
+    """A DAG is changed while its job runs, and the task is cleared."""
+
+    @pytest.mark.parametrize(
+        ("action", "status"), [("cancel", "CANCELLED"), ("stop", "STOPPING"), ("leave", "REGISTERED")]
+    )
+    def test_the_job_that_nobody_waits_for_any_more_is_ended(self, emulator, action, status):
+        store = TaskStateStore()
+        TaskLife(lambda: create(kill_action=action), store=store).run_try()
+        changed = create(kill_action=action, model="Newton::c2_4_3b_251215dfe6a746")
+        assert TaskLife(lambda: changed, store=store).run_try().state == "success"
+        assert [job["status"] for job in emulator.jobs()] == [status, "REGISTERED"]
+
+    def test_so_is_one_whose_try_was_lost_right_after_the_post(self, emulator):
+        store = TaskStateStore()
+        emulator.add_fault(method="POST", path=JOBS, effect="drop_after", count=1)
+        gone = mock.patch.object(submission, "_pause", autospec=True, side_effect=KeyboardInterrupt)
+        with gone, pytest.raises(KeyboardInterrupt):
+            TaskLife(create, store=store).run_try()
+        TaskLife(lambda: create(name="other"), store=store).run_try()
+        assert [job["status"] for job in emulator.jobs()] == ["CANCELLED", "REGISTERED"]
+
+    def test_a_job_that_is_over_is_left_alone(self, emulator):
+        store = TaskStateStore()
+        TaskLife(create, store=store).run_try()
+        emulator.advance(3600)
+        TaskLife(lambda: create(name="other"), store=store).run_try()
+        assert emulator.requests(method="PUT") == []
+
+    def test_the_same_request_and_the_next_generation_end_nothing(self, emulator):
+        store = TaskStateStore()
+        emulator.set_outcome("FAILED", at=1)
+        task = TaskLife(create, store=store)
+        task.run_try()
+        emulator.advance(60)
+        task.run_try()
+        task.run_try()
+        assert [job["status"] for job in emulator.jobs()] == ["FAILED", "REGISTERED"]
+        assert emulator.requests(method="PUT") == []
+
+    def test_a_job_for_each_try_leaves_the_others_alone(self, emulator):
+        task = TaskLife(lambda: create(reattach=False), store=TaskStateStore())
+        task.run_try()
+        task.run_try()
+        assert [job["status"] for job in emulator.jobs()] == ["REGISTERED", "REGISTERED"]
 
 
 class TestPosting:
@@ -250,6 +317,29 @@ class TestPosting:
         assert task.run_try().state == "up_for_retry"
         assert task.run_try().state == "success"
         assert len(emulator.jobs()) == len(posts(emulator)) == 1
+
+    @pytest.mark.parametrize(
+        ("status", "body"), [(400, "errors"), (401, "detail"), (403, "errors"), (404, "html")]
+    )
+    def test_a_lookup_that_is_refused_after_a_lost_post_is_no_proof_of_anything(self, emulator, status, body):
+        emulator.add_fault(method="POST", path=JOBS, effect="drop_after", count=1)
+        refused = {"method": "GET", "effect": "answer", "status": status, "body": body}
+        emulator.add_fault(path=f"{JOBS}/*", skip=1, count=1, **refused)
+        emulator.add_fault(path=JOBS, count=1, **refused)
+        task = life()
+        outcome = task.run_try()
+        assert outcome.state == "up_for_retry"
+        assert "A retry looks for it before it creates one" in "".join(outcome.error.__notes__)
+        emulator.clear_faults()
+        assert task.run_try().state == "success"
+        assert len(emulator.jobs()) == len(posts(emulator)) == 1
+
+    def test_a_gateways_404_everywhere_can_be_tried_again(self, emulator):
+        emulator.add_fault(path=f"{JOBS}**", effect="answer", status=404, body="html", count=None)
+        task = life()
+        assert task.run_try().state == "up_for_retry"
+        emulator.clear_faults()
+        assert task.run_try().state == "success"
 
     def test_an_id_that_was_taken_meanwhile_is_adopted(self, emulator):
         task = life()
@@ -378,6 +468,8 @@ class TestWaiting:
             "deadline",
             "outage_tolerance",
             "kill_action",
+            "reattach",
+            "known_to_exist",
             "before_timeout",
             "end_task",
             "accept_stopped",
@@ -423,6 +515,15 @@ def seconds(text):
     return datetime.fromisoformat(text)
 
 
+class TestAfterTheCreation:
+    def test_a_404_for_a_job_that_was_just_made_is_an_outage(self, emulator, waits):
+        """The answer may come from a replica that lags behind, or from a gateway that speaks JSON."""
+        fault = {"method": "GET", "path": f"{JOBS}/*", "effect": "answer", "status": 404, "body": "detail"}
+        emulator.add_fault(skip=1, count=3, **fault)
+        assert life(**waits).run_try().state == "success"
+        assert [job["status"] for job in emulator.jobs()] == ["COMPLETED"]
+
+
 class TestBrokenTrigger:
     """Airflow resumes the task with ``__fail__`` where the trigger is gone."""
 
@@ -442,6 +543,16 @@ class TestBrokenTrigger:
             self.resume(error, timeout_action=action)
         assert isinstance(raised.value.__cause__, FineTuneJobTimeoutError)
         assert emulator.jobs()[0]["status"] == status
+
+    def test_the_job_is_the_one_that_this_try_has_pushed(self, emulator):
+        """Whatever has become of the request meanwhile, and whatever the service has called the job."""
+        job_id = life(name="before").run_try().value
+        ti = TaskInstance(task_id="fine_tune")
+        ti.xcom_push("return_value", job_id)
+        task = create(**WAITS["triggerer"])
+        with pytest.raises(AirflowFailException, match=f"{job_id} was not over"):
+            task.resume_execution("__fail__", {"error": "Trigger timeout"}, {"ti": ti, "run_id": "run"})
+        assert [job["status"] for job in emulator.jobs()] == ["STOPPING"]
 
     def test_a_trigger_that_broke_leaves_the_job_to_the_next_try(self, emulator):
         job_id = life().run_try().value
@@ -529,6 +640,23 @@ class TestEnding:
         job_id = life().run_try().value
         emulator.advance(3600)
         assert self.run(operator, job_id).value == "COMPLETED"
+
+    @pytest.mark.parametrize("code", [400, 409, 422])
+    def test_a_job_that_is_over_however_the_service_refuses(self, emulator, operator, status, code):
+        job_id = life().run_try().value
+        emulator.advance(3600)
+        emulator.add_fault(method="PUT", path=f"{JOBS}/**", effect="answer", status=code, count=1)
+        assert self.run(operator, job_id).value == "COMPLETED"
+
+    @pytest.mark.parametrize("job_id", [None, "None", ""])
+    def test_no_job_is_nothing_to_end(self, emulator, operator, status, job_id):
+        """A teardown after a task that made no job."""
+        task = operator(task_id="end", job_id="{{ later }}")
+        task.job_id = job_id
+        outcome = TaskLife(lambda: task).run_try()
+        assert outcome.state == "skipped"
+        assert "There is no job to" in str(outcome.error)
+        assert emulator.requests(path="*/fine-tune/*") == []
 
     def test_no_such_job(self, emulator, operator, status):
         outcome = self.run(operator, "missing")

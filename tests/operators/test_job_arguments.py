@@ -87,7 +87,16 @@ class Lazy(Sequence):
 
 @pytest.mark.parametrize(
     ("rendered", "plain"),
-    [("None", None), ("", None), ("m", "m"), (None, None), ([TRAIN], [TRAIN]), (Lazy(), [TRAIN, EVAL])],
+    [
+        ("None", None),
+        ("", None),
+        ("m", "m"),
+        (None, None),
+        ([TRAIN], [TRAIN]),
+        (Lazy(), [TRAIN, EVAL]),
+        ([{"file_ids": Lazy(), "name": "None"}], [{"file_ids": [TRAIN, EVAL], "name": "None"}]),
+        (b"bytes", b"bytes"),
+    ],
 )
 def test_rendered_values_become_plain(rendered, plain):
     assert normalise_rendered(rendered) == plain

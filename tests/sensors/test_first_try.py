@@ -7,16 +7,10 @@ import pytest
 
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
 from airflow_provider_atai.sensors.first_try import first_try_start
+from tests.task_life import TaskStateStore
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
-
-
-class Store(dict):
-    """Like Airflow's task state store: it outlives a try, and on some versions a clear."""
-
-    def set(self, key, value):
-        self[key] = value
 
 
 def sensor(**arguments):
@@ -30,20 +24,20 @@ def context(store=None, *, max_tries=2, first_reschedule=None):
 
 @pytest.mark.parametrize("mode", [{"mode": "poke"}, {"deferrable": True}])
 def test_a_retry_counts_from_the_first_try(mode):
-    store = Store()
+    store = TaskStateStore()
     assert first_try_start(sensor(**mode), context(store), NOW) == NOW
     assert first_try_start(sensor(**mode), context(store), LATER) == NOW
 
 
 def test_a_cleared_task_counts_anew_although_the_store_is_kept():
-    store = Store()
+    store = TaskStateStore()
     first_try_start(sensor(), context(store), NOW)
     # Airflow raises max_tries when it clears a task, here after two tries.
     assert first_try_start(sensor(), context(store, max_tries=4), LATER) == LATER
 
 
 def test_without_retries_nothing_is_stored():
-    store = Store()
+    store = TaskStateStore()
     assert first_try_start(sensor(retries=0), context(store), NOW) == NOW
     assert store == {}
 
@@ -55,7 +49,7 @@ def test_without_a_store_each_try_counts_anew():
 @pytest.mark.parametrize("first_reschedule", [None, NOW])
 def test_a_rescheduled_sensor_is_told_by_airflow(first_reschedule):
     started = first_try_start(
-        sensor(mode="reschedule"), context(Store(), first_reschedule=first_reschedule), LATER
+        sensor(mode="reschedule"), context(TaskStateStore(), first_reschedule=first_reschedule), LATER
     )
     assert started == (first_reschedule or LATER)
 

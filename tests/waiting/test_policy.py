@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -33,12 +34,8 @@ def job(status: str, *, path: str | None = "s3://bucket/config.yaml", updated: t
 
 
 def http_error(status: int, retry_after: float | None = None, *, is_api_answer: bool = True) -> AtaiError:
-    return error_class(status)(
-        status_code=status,
-        method="GET",
-        path="/v0.5/fine-tune/jobs/job-1",
-        retry_after=retry_after,
-        is_api_answer=is_api_answer,
+    return error_class(status, is_api_answer=is_api_answer)(
+        status_code=status, method="GET", path="/v0.5/fine-tune/jobs/job-1", retry_after=retry_after
     )
 
 
@@ -115,6 +112,15 @@ def test_a_gateways_404_is_an_outage():
     assert decide(error, state=state, limits=LIMITS, now=NOW + timedelta(seconds=1799)).ending is None
     late = decide(error, state=state, limits=LIMITS, now=NOW + timedelta(seconds=1800))
     assert late.ending is Ending.UNREACHABLE
+
+
+def test_a_job_that_was_seen_is_not_gone_because_of_one_404():
+    known = replace(LIMITS, known_to_exist=True)
+    first = decide(http_error(404), state=WaitState(), limits=known, now=NOW)
+    assert (first.ending, first.delay > 0) == (None, True)
+    assert decide(job("RUNNING"), state=first.state, limits=known, now=NOW).state == WaitState("RUNNING")
+    late = decide(http_error(404), state=first.state, limits=known, now=NOW + timedelta(seconds=1800))
+    assert late.ending is Ending.NOT_FOUND
 
 
 def test_an_outage_ends_the_wait_after_the_tolerance_and_an_answer_renews_it():

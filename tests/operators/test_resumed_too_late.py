@@ -1,0 +1,53 @@
+"""Airflow 2 kills a task that it resumes after its execution_timeout, before the task can say anything."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
+from tests.task_life import TaskInstance, TaskLife, store_dataset
+
+try:
+    from airflow.models.taskinstance import _execute_task
+except ImportError:
+    pytest.skip("Airflow 3 lets the resumed task decide", allow_module_level=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "max_tries", "status"),
+    [("running", 0, "CANCELLED"), ("running", 1, "REGISTERED"), ("failed", 1, "CANCELLED")],
+)
+@pytest.mark.parametrize("next_method", ["execute_complete", "__fail__"])
+def test_its_job_is_not_forgotten(atai_emulator, next_method, state, max_tries, status):
+    atai_emulator.pause()
+    dataset = store_dataset(atai_emulator)
+
+    def build():
+        return CreateFineTuneJobOperator(
+            task_id="fine_tune",
+            name="pump-states",
+            datasets=[dataset],
+            execution_timeout=timedelta(minutes=5),
+        )
+
+    TaskLife(build).run_try()
+    ti = TaskInstance(task_id="fine_tune")
+    ti.max_tries = max_tries
+    ti.current_state = lambda: state
+    task = build()
+    context = {"ti": ti}
+    task.pre_execute(context)
+    resumed = SimpleNamespace(
+        task=task,
+        next_method=next_method,
+        next_kwargs={},
+        start_date=datetime.now(UTC) - timedelta(minutes=6),
+        render_templates=lambda **arguments: task,
+    )
+    with pytest.raises(AirflowTaskTimeout):
+        _execute_task(resumed, context, task)
+    assert [job["status"] for job in atai_emulator.jobs()] == [status]
