@@ -30,7 +30,12 @@ _FROM_SIGTERM_TO_SIGKILL = 5.0
 _ON_KILL_LIMIT = 30.0
 _MOST_EXCHANGES = 6000
 # What Airflow sets at once when a person acts on a task that runs, and on one that is deferred.
-_STATE_OF_RUNNING = {"clear": "restarting", "mark failed": "failed", "mark success": "success"}
+_STATE_OF_RUNNING = {
+    "clear": "restarting",
+    "mark failed": "failed",
+    "mark success": "success",
+    "drain": "running",
+}
 _STATE_OF_DEFERRED = {"clear": None, "mark failed": "failed", "mark success": "success"}
 
 
@@ -111,17 +116,19 @@ class Hazards:
         self._in_kill = False
         self._acted: Acted | None = None
         self._task: Any = None
+        self._has_tries_left = False
         self._cancel: Callable[[Interruption], None] = lambda interruption: None
         self._late_kill: tuple[Any, int] | None = None
 
     @contextmanager
-    def worker(self, task: Any) -> Iterator[None]:
+    def worker(self, task: Any, *, has_tries_left: bool) -> Iterator[None]:
         """
         Be a worker's process.
 
+        :param has_tries_left: whether the task is tried again when this try fails.
         :raises Interruption: it did not get to its end, or a person acted on the task meanwhile.
         """
-        self._task, self.state = task, "running"
+        self._task, self.state, self._has_tries_left = task, "running", has_tries_left
         limit = None
         if task.execution_timeout is not None:
             limit = self._clock.after(task.execution_timeout.total_seconds(), self._time_out)
@@ -218,7 +225,8 @@ class Hazards:
             return
         self._blow = None
         self._note("Hit at point %d (%s), in the %s.", blow.point, what, self._phase)
-        if isinstance(blow.what, UserAction):
+        is_drained = isinstance(blow.what, UserAction) and blow.what.action == "drain"
+        if isinstance(blow.what, UserAction) and (self._phase == "worker" or not is_drained):
             self.act(blow.what)
         elif self._phase == "worker":
             raise WorkerKilled
@@ -268,10 +276,17 @@ class Hazards:
         begun = self._clock.now
         with self._quiet():
             on_kill()
-        if not (why == "clear" and self._plan.states_are_readable):
+        if not self._is_left_to_the_next_try(why):
             over = self._clock.now + timedelta(seconds=_FROM_SIGTERM_TO_SIGKILL)
             self.history.killings.append((begun, over))
-        self._remember_kill(task_id, why, reachable, first)
+        self._remember_kill(task_id, why, reachable, first, left=self._is_left_to_the_next_try(why))
+
+    def _is_left_to_the_next_try(self, why: str) -> bool:
+        """Return whether a worker's on_kill has to leave the job: what is killed is tried again."""
+        if why == "clear" and self._plan.states_are_readable:
+            return True
+        is_told = self._plan.states_are_readable and why in ("mark failed", "mark success")
+        return self._has_tries_left and not is_told
 
     async def _kill_trigger(self, trigger: Any, act: UserAction) -> None:
         if not self._plan.kills_reach_triggers:
@@ -286,7 +301,9 @@ class Hazards:
         with self._quiet():
             await asyncio.wait_for(trigger.on_kill(), _ON_KILL_LIMIT)
         self._excuse(begun, cleared=act.action == "clear")
-        self._remember_kill(trigger.task_instance.task_id, act.action, reachable, first)
+        # A cleared task is tried again, so its job may as well be left to the next try.
+        left = act.action == "clear"
+        self._remember_kill(trigger.task_instance.task_id, act.action, reachable, first, left=left)
         self._look_after_kill()
 
     def _count_down_late_kill(self) -> None:
@@ -321,13 +338,12 @@ class Hazards:
         finally:
             self._in_kill = self._clock.holds_timers = False
 
-    def _remember_kill(self, task_id: str, why: str, reachable: bool, first: int) -> None:
+    def _remember_kill(self, task_id: str, why: str, reachable: bool, first: int, *, left: bool) -> None:
         self.events[f"on_kill: {why}"] += 1
         self._note("on_kill has run (%s).", why)
         if task_id == OWNER:
             action = self._plan.operator["kill_action"]
-            # A cleared task is tried again, so its job may as well be left to the next try.
-            if why != "clear":
+            if not left and why != "clear":
                 self.history.kills.append(Kill(self._clock.now, action, why, reachable, first))
 
     def _look_after_kill(self) -> None:

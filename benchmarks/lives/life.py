@@ -35,7 +35,7 @@ from benchmarks.lives.hazards import (
 )
 from benchmarks.lives.history import Green, Wait
 from benchmarks.lives.plan import HORIZON, Plan, Rule, UserAction
-from benchmarks.lives.world import TaskInstance, World
+from benchmarks.lives.world import TaskInstance, TaskStateStore, World
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
@@ -52,7 +52,12 @@ else:
 _MOST_CLEARS = 3
 _QUEUED_SECONDS = 5.0
 _GIVING_UP = UserAction("mark failed", lingers=False, lateness=0)
-_STATE_AFTER = {"clear": "cleared", "mark failed": "marked failed", "mark success": "marked success"}
+_STATE_AFTER = {
+    "clear": "cleared",
+    "mark failed": "marked failed",
+    "mark success": "marked success",
+    "drain": "up_for_retry",
+}
 
 
 @dataclass
@@ -128,6 +133,7 @@ class Life:
         self._hazards = Hazards(plan, world, self._note)
         self.history = self._hazards.history
         self.events = self._hazards.events
+        self._stores: dict[str, TaskStateStore] = {}
         self._gave_up = False
         self._downtime = 0.0
 
@@ -261,14 +267,16 @@ class Life:
             task_id=task_id,
             map_index=-1,
             try_number=number,
-            max_tries=0,
+            max_tries=self.plan.retries,
             start_date=self._clock.now,
             first_reschedule=None,
             xcoms={},
             on_push=lambda: self._hazards.point("push to XCom"),
         )
         context: Any = {"ti": ti, "task_instance": ti, "run_id": ti.run_id}
-        if not self._world.triggerer_knows_states:
+        if self._world.triggerer_knows_states:
+            context["task_state_store"] = self._stores.setdefault(task_id, TaskStateStore())
+        else:
             # There, tasks have the database.
             ti.current_state = self._readable_state
         self._world.first_reschedule = None
@@ -285,7 +293,8 @@ class Life:
                 deferral = None
                 self._clock.advance(_QUEUED_SECONDS)
                 task = build()
-            with self._hazards.worker(task):
+            with self._hazards.worker(task, has_tries_left=number <= self.plan.retries):
+                task.pre_execute(context)
                 ended = _outcome_of(task, call)
                 self._hazards.point("hand over")
             if ended.state == "deferred":

@@ -19,7 +19,7 @@ SHAPES = (
 )
 HORIZON = 6 * 3600.0
 
-Action = Literal["mark failed", "mark success", "clear"]
+Action = Literal["mark failed", "mark success", "clear", "drain"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Rule:
 @dataclass(frozen=True)
 class UserAction:
     """
-    What a person does to the task.
+    What a person does to the task, or, with ``drain``, to the machine that it runs on.
 
     :param lingers: whether the worker's process lives on for a few seconds after Airflow told it to end.
     :param lateness: at how many points of the next try the on_kill of a cleared task's trigger runs; 0 for
@@ -98,6 +98,8 @@ class Plan:
             return None
         point = rng.randint(1, 8) if rng.random() < 0.7 else rng.randint(1, 60)
         what: Any = "killed" if rng.random() < 0.75 else _user_action(rng)
+        if what == "killed" and Random(f"{self.seed} drained {process}").random() < 0.25:
+            what = UserAction("drain", lingers=rng.random() < 0.5, lateness=0)
         return Blow(point, what, downtime=_downtime(rng))
 
 

@@ -241,8 +241,18 @@ class TaskInstance(SimpleNamespace):
         self.on_push()
         self.xcoms[key] = json.loads(json.dumps(value))
 
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
+        return self.xcoms.get(key)
+
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self.first_reschedule
+
+
+class TaskStateStore(dict[str, Any]):
+    """Like the store of Airflow 3.3, which outlives tries and clears."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = json.loads(json.dumps(value))
 
 
 class LogLines(logging.Handler):

@@ -39,7 +39,14 @@ def test_no_promise_is_broken():
     assert report.jobs == report.justified > 30
     assert report.states["success"] > 10
     # Lives in which nothing happens would prove nothing.
-    for event in ("worker killed", "triggerer restarted", "on_kill: mark failed", "outage", "garbage"):
+    for event in (
+        "worker killed",
+        "triggerer restarted",
+        "on_kill: mark failed",
+        "on_kill: drain",
+        "outage",
+        "garbage",
+    ):
         assert report.events[event] > 0
     assert {draw(seed).shape for seed in EVERYDAY_SEEDS} == set(SHAPES)
 
@@ -115,6 +122,11 @@ SABOTAGE = {
         LEFT_RUNNING,
     ),
     "a clear ends the job": ([(next_try, "is_tried_again", lambda _: False)], [22, 31, 43], ENDED),
+    "a drained worker ends the job": (
+        [(next_try, "_has_tries_left", lambda _: False)],
+        [13, 17, 18],
+        ENDED,
+    ),
     "a restart cancels the job": ([(FineTuneJobTrigger, "cleanup", cancel_on_cleanup)], [3, 4], ENDED),
 }
 

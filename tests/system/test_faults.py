@@ -196,6 +196,26 @@ class TestAPersonActsOnADeferredTask:
         run.until(lambda: run.job_statuses() == ["CANCELLED"], "the job is cancelled")
         assert run.reaches("failed")["try_number"] == 1
 
+    def test_a_worker_that_is_drained_leaves_the_job_to_the_next_try(
+        self, system: System, start: Any
+    ) -> None:
+        run = start("on_worker")
+        run.reaches("running")
+        run.until(lambda: len(run.jobs()) == 1, "the job is there")
+        supervisor = psutil.Process(run.task()["pid"]).parent()
+        assert supervisor is not None
+        supervisor.terminate()
+        run.until(
+            lambda: "left to the next try" in run.api.log(run.dag_id, run.run_id, "fine_tune"),
+            "the task has been told to end",
+        )
+        run.kill_task_process()
+        run.until(lambda: run.task()["try_number"] == 2, "the next try begins")
+        run.reaches("running")
+        system.emulator.advance(3600)
+        assert run.reaches("success")["try_number"] == 2
+        assert (run.job_statuses(), run.posts(), run.ended_by_hand()) == (["COMPLETED"], 1, [])
+
 
 class TestTimeouts:
     @pytest.mark.parametrize(("dag", "asked"), [("timeout", ["stop"]), ("execution_timeout", ["cancel"])])

@@ -44,7 +44,7 @@ for dag_name, options in {
     "cancel": {**WAITS, "kill_action": "cancel"},
     "stop": {**WAITS, "kill_action": "stop"},
     "leave": {**WAITS, "kill_action": "leave"},
-    "on_worker": {"wait_for_completion": True, "poll_interval": 1, "kill_action": "cancel"},
+    "on_worker": {"wait_for_completion": True, "poll_interval": 1, "kill_action": "cancel", **RETRIES},
     "timeout": {**WAITS, "timeout": 8, "timeout_action": "stop"},
     "execution_timeout": {
         **WAITS,
