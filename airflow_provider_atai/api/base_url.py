@@ -8,6 +8,15 @@ DEFAULT_BASE_URL = "https://api.u1.archetypeai.app/v0.5"
 DEFAULT_PREFIX = "/v0.5"
 
 
+def is_address(url: str) -> bool:
+    """Tell whether a URL that the service sent names a host that can be asked."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def normalise_base_url(url: str) -> str:
     """
     Return the base URL of the API without a trailing slash.

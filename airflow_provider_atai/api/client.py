@@ -6,11 +6,12 @@ import json as json_module
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from html import escape
 from typing import Any
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
 from airflow_provider_atai import __version__
-from airflow_provider_atai.api.base_url import normalise_base_url
+from airflow_provider_atai.api.base_url import is_address, normalise_base_url
 from airflow_provider_atai.api.error_body import (
     excerpt,
     is_json,
@@ -28,6 +29,9 @@ _STORAGE_TIMEOUT = (60.0, 120.0)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _HIDDEN = "***"
+_SHORTEST_SECRET = 16
+# What S3 says, with a 400, of a body that came too slowly or not completely.
+_PASSING_CODES = frozenset({"requesttimeout", "incompletebody", "internalerror", "slowdown"})
 
 
 def normalise_api_key(api_key: str) -> str:
@@ -215,7 +219,7 @@ class AtaiClient:
     def _redirect_target(self, url: str, location: str | None) -> str:
         target = _joined(url, location)
         old, new = urlsplit(url), urlsplit(target)
-        if new.scheme not in ("http", "https") or not new.hostname or target == url:
+        if not is_address(target) or target == url:
             raise AtaiResponseError(f"GET {old.path} was redirected to nowhere.")
         if old.scheme == "https" and new.scheme == "http":
             raise AtaiResponseError(
@@ -235,6 +239,19 @@ class AtaiClient:
     def _redact(self, text: str) -> str:
         return text.replace(self._api_key, _HIDDEN)
 
+    def _redactor(self, url: str) -> Callable[[str], str]:
+        """Return what takes secrets out of an answer: the key, and the signature in a presigned URL."""
+        query = urlsplit(url).query
+        values = [value for _, value in parse_qsl(query) if len(value) >= _SHORTEST_SECRET]
+        hidden = [query, escape(query), *values, *map(quote, values)] if values else []
+
+        def redact(text: str) -> str:
+            for secret in hidden:
+                text = text.replace(secret, _HIDDEN)
+            return self._redact(text)
+
+        return redact
+
     def _raise_unless_success(
         self, method: str, url: str, answer: Answer, *, from_storage: bool = False
     ) -> None:
@@ -250,12 +267,17 @@ class AtaiClient:
         retry_after = parse_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
         if retry_after is None:
             retry_after = retry_after_of_body(answer.body)
+        redact = self._redactor(url) if from_storage else self._redact
+        details = parse_error_body(answer.body, answer.content_type, answer.status, redact=redact)
+        status = answer.status
+        if from_storage and any((detail.code or "").lower() in _PASSING_CODES for detail in details):
+            status = 503
         # Storage speaks XML.
-        raise error_class(answer.status, is_api_answer=from_storage or is_json(answer.body))(
+        raise error_class(status, is_api_answer=from_storage or is_json(answer.body))(
             status_code=answer.status,
             method=method,
             path=path,
-            details=parse_error_body(answer.body, answer.content_type, answer.status, redact=self._redact),
+            details=details,
             retry_after=retry_after,
         )
 

@@ -20,6 +20,8 @@ _MOST_CAUSES = 50
 T = TypeVar("T")
 
 _INVALID_URL = (rex.InvalidURL, rex.InvalidSchema, rex.MissingSchema, uex.LocationValueError, UnicodeError)
+# How TLS puts a connection that ends in the middle: not a word about its certificates or versions.
+_TLS_CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _LOST = (http.client.HTTPException, ConnectionError, rex.ConnectionError, uex.ProtocolError)
 
 # Looked up in this order: an outer error often wraps several of them. {where} is method and address.
@@ -56,12 +58,12 @@ def explain(exc: BaseException, method: str, url: str, timeout: Timeout) -> Atai
     causes = _causes(exc)
     host = host_of(url)
     unsent = f"{method} {address_of(url)} was not sent:"
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            said = cause.verify_message or "not valid"
-            return AtaiConnectionError(
-                f"{unsent} the certificate of {host} is refused ({said}).", reason="tls"
-            )
+    certificate = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    if certificate is not None:
+        said = certificate.verify_message or "not valid"
+        return AtaiConnectionError(f"{unsent} the certificate of {host} is refused ({said}).", reason="tls")
+    if any(isinstance(cause, _TLS_CUT) for cause in causes):
+        return lost(method, url)
     for kinds, reason, text in _UNSENT:
         if any(isinstance(cause, kinds) for cause in causes):
             return AtaiConnectionError(f"{unsent} {text.format(host=host)}.", reason=reason)

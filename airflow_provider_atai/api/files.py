@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from airflow_provider_atai.api.base_url import is_address
 from airflow_provider_atai.api.errors import AtaiResponseError
+from airflow_provider_atai.api.fine_tune import parse_timestamp
 from airflow_provider_atai.api.upload import THREADS, upload
 
 if TYPE_CHECKING:
@@ -17,6 +20,8 @@ _FILES = "files"
 _UPLOADS = (_FILES, "uploads")
 # Storage joins the parts of a large file while the service waits for it.
 _COMPLETE_TIMEOUT = (10.0, 600.0)
+# It saves work for a later try, which nothing has to wait long for.
+_CHECKPOINT_ATTEMPTS = 2
 _STATUS_PREFIX = "FILE_STATUS_"
 _UNUSABLE_STATUSES = frozenset({"UPLOADING", "DELETING", "DELETED", "CORRUPT"})
 
@@ -83,30 +88,37 @@ class UploadPart:
     :param url: presigned; whoever has it can write this part.
     :param offset: of the part's first byte in the file.
     :param length: of the part in bytes.
+    :param expires_at: when the URL stops working; None when the service does not say.
     """
 
     part_number: int
     url: str = field(repr=False)
     offset: int
     length: int
+    expires_at: datetime | None = None
 
     @classmethod
-    def from_record(cls, record: object) -> UploadPart:
+    def from_record(cls, record: object, *, expires_at: object = None) -> UploadPart:
         """
         Read a part.
 
+        :param expires_at: for a part that does not say it itself.
         :raises AtaiResponseError: it lacks something or holds what cannot be.
         """
         part = record if isinstance(record, Mapping) else {}
         url = part.get("url")
         numbers = [part.get(key) for key in ("part_number", "offset", "length")]
-        if not (
-            isinstance(url, str) and url.startswith(("https://", "http://")) and all(map(_is_count, numbers))
-        ):
+        if not (isinstance(url, str) and is_address(url) and all(map(_is_count, numbers))):
             raise AtaiResponseError(
                 "The service sent an upload part without part_number, url, offset or length."
             )
-        return cls(part_number=part["part_number"], url=url, offset=part["offset"], length=part["length"])
+        return cls(
+            part_number=part["part_number"],
+            url=url,
+            offset=part["offset"],
+            length=part["length"],
+            expires_at=parse_timestamp(part.get("expires_at", expires_at)),
+        )
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,8 @@ class UploadSession:
 
     :param parts: what is still to be sent; may be empty.
     :param num_parts: of the whole file.
-    :param is_resume: whether some of it may have been sent before.
+    :param is_resume: whether the service says that some of it may have been sent before. Only some answers
+        have this field; :meth:`may_hold_parts` also looks at the parts.
     """
 
     upload_id: str
@@ -124,6 +137,11 @@ class UploadSession:
     num_parts: int
     is_resume: bool
     file_uid: str | None = None
+
+    def may_hold_parts(self, num_bytes: int) -> bool:
+        """Tell whether some of the file, which has that many bytes, may have been sent before."""
+        covered = sum(part.length for part in self.parts)
+        return self.is_resume or covered < num_bytes or self.num_parts > len(self.parts)
 
     @classmethod
     def from_answer(cls, answer: object) -> UploadSession:
@@ -141,7 +159,7 @@ class UploadSession:
         num_parts, uid = record.get("num_parts"), record.get("file_uid")
         return cls(
             upload_id=str(upload_id),
-            parts=tuple(UploadPart.from_record(part) for part in parts),
+            parts=tuple(UploadPart.from_record(part, expires_at=record.get("expires_at")) for part in parts),
             num_parts=num_parts if isinstance(num_parts, int) else len(parts),
             is_resume=bool(record.get("is_resume", False)),
             file_uid=uid if _is_text(uid) else None,
@@ -242,6 +260,7 @@ class FilesApi:
             "checkpoint",
             json={"parts": _part_tokens(tokens)},
             safe_to_repeat=True,
+            max_attempts=_CHECKPOINT_ATTEMPTS,
         )
 
     def complete(self, upload_id: str, tokens: Mapping[int, str]) -> StoredFile:

@@ -7,12 +7,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from airflow_provider_atai.api.errors import (
     AtaiApiError,
+    AtaiAuthenticationError,
+    AtaiConflictError,
+    AtaiConnectionError,
+    AtaiError,
+    AtaiNotFoundError,
     AtaiPermissionError,
     AtaiResponseError,
     RetryableError,
@@ -30,6 +36,8 @@ log = logging.getLogger(__name__)
 _BLOCK = 1024 * 1024
 # A URL lives for about an hour. One that is refused twice right after it was made is not refused for its age.
 _MOST_REFRESHES = 2
+# A part that waits behind others for longer than its URL lives gets another one before it is begun.
+_SHORTEST_LIFE = timedelta(minutes=1)
 # A thread looks between blocks and between naps whether it is still wanted.
 _LONGEST_NAP = 1.0
 # Airflow kills a task that does not end within 5 seconds of being told to.
@@ -69,6 +77,7 @@ class PartSender:
         self._stop = threading.Event()
         # What the threads tell: functions that the calling thread runs.
         self._news: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._can_checkpoint = True
         self._tokens: dict[int, str] = {}
         self._sent: dict[int, int] = {}
         self._done = num_bytes - sum(part.length for part in session.parts)
@@ -108,6 +117,8 @@ class PartSender:
                 except IndexError:
                     return
                 token = self._send(part)
+                # Before the checkpoint, which outlives this process: a later try trusts what it names.
+                self._source.check_unchanged()
                 self._checkpoint(part.part_number, token)
                 self._news.put(partial(self._stored, part, token))
         except _StoppedError:
@@ -116,7 +127,6 @@ class PartSender:
             self._news.put(partial(_raise, error))
 
     def _stored(self, part: UploadPart, token: str) -> None:
-        self._source.check_unchanged()
         self._tokens[part.part_number] = token
 
     def _moved(self, part: UploadPart, sent: int) -> None:
@@ -131,27 +141,36 @@ class PartSender:
     def _send(self, part: UploadPart) -> str:
         client = self._api.client
         body = _PartBody(part.length, partial(self._blocks, part))
-        url = part.url
+        if part.expires_at is not None and part.expires_at - datetime.now(UTC) < _SHORTEST_LIFE:
+            part = self._refreshed(part)
         refreshes = 0
         while True:
-            put = partial(client.put_part, url, body)
+            put = partial(client.put_part, part.url, body)
             try:
                 return call_with_retry(put, attempts=client.max_attempts, sleep=self._sleep)
-            except AtaiApiError as error:
-                if refreshes == _MOST_REFRESHES or not _is_expired(error):
+            except (AtaiApiError, AtaiConnectionError) as error:
+                if refreshes == _MOST_REFRESHES or not _may_be_expired(part, error):
                     raise
             refreshes += 1
-            (fresh,) = self._api.part_urls(self._session.upload_id, [part.part_number])
-            if (fresh.offset, fresh.length) != (part.offset, part.length):
-                raise AtaiResponseError(f"The service moved part {part.part_number} while it was sent.")
-            url = fresh.url
+            part = self._refreshed(part)
+
+    def _refreshed(self, part: UploadPart) -> UploadPart:
+        (fresh,) = self._api.part_urls(self._session.upload_id, [part.part_number])
+        if (fresh.offset, fresh.length) != (part.offset, part.length):
+            raise AtaiResponseError(f"The service moved part {part.part_number} while it was sent.")
+        return fresh
 
     def _checkpoint(self, part_number: int, token: str) -> None:
+        if not self._can_checkpoint:
+            return
         try:
             self._api.checkpoint(self._session.upload_id, {part_number: token})
-        except RetryableError as error:
+        except (AtaiAuthenticationError, AtaiConflictError, AtaiNotFoundError):
+            raise
+        except AtaiError as error:
             # It only saves work for a later try: completing names every part of this session anyway.
             log.warning("Part %d is stored, but could not be checkpointed: %s", part_number, error)
+            self._can_checkpoint = isinstance(error, RetryableError)
 
     def _sleep(self, seconds: float) -> None:
         while seconds > 0:
@@ -203,8 +222,12 @@ def _read(source: UploadSource, offset: int, length: int) -> Iterator[bytes]:
         raise SourceChangedError(f"The file ended {remaining} bytes too early: it changed while it was sent.")
 
 
-def _is_expired(error: AtaiApiError) -> bool:
-    # Storage answers 403 to an expired signature and 400 to an expired session token.
+def _may_be_expired(part: UploadPart, error: AtaiApiError | AtaiConnectionError) -> bool:
+    if isinstance(error, AtaiConnectionError):
+        # Storage that answers before it has the whole body closes the connection, and the answer gets lost.
+        is_old = part.expires_at is None or part.expires_at <= datetime.now(UTC)
+        return error.reason == "dropped" and is_old
+    # It answers 403 to an expired signature and 400 to an expired session token.
     return isinstance(error, AtaiPermissionError) or bool(error.codes & {"tokenexpired", "expiredtoken"})
 
 

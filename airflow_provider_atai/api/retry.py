@@ -7,7 +7,12 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from airflow_provider_atai.api.errors import AtaiApiError, AtaiConnectionError, AtaiError
+from airflow_provider_atai.api.errors import (
+    AtaiApiError,
+    AtaiConnectionError,
+    AtaiError,
+    AtaiServerError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +30,9 @@ def is_transient(error: AtaiError) -> bool:
     """Tell whether the same request may go well within seconds."""
     if isinstance(error, AtaiConnectionError):
         return error.reason not in _LASTING_REASONS
+    if isinstance(error, AtaiServerError) and error.status_code < 500:
+        # Storage tells with a 400 of a body that came too slowly.
+        return True
     return isinstance(error, AtaiApiError) and error.status_code in _TRANSIENT_STATUSES
 
 

@@ -57,9 +57,11 @@ class _HeadersInTime:
 
         def give_up() -> None:
             expired.set()
-            with suppress(OSError):
+            # Through an https:// proxy, TLS runs inside TLS on a socket further down.
+            lowest = getattr(sock, "socket", sock)
+            with suppress(OSError, TypeError):
                 # Not SSLSocket.shutdown, which takes the TLS object away from under the reading thread.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(lowest, socket.SHUT_RDWR)
 
         watchdog = threading.Timer(limit, give_up)
         watchdog.daemon = True

@@ -10,6 +10,7 @@ from airflow_provider_atai.api.errors import (
     AtaiBadRequestError,
     AtaiConflictError,
     AtaiError,
+    AtaiGatewayNotFoundError,
     AtaiNotFoundError,
     AtaiPermissionError,
     AtaiResponseError,
@@ -93,11 +94,15 @@ def upload(
         return api.initiate(filename=file_id, file_type=file_type, num_bytes=num_bytes)
 
     session = initiate()
-    if session.is_resume and not trust_unfinished:
-        log.info("Dropping an unfinished upload of %s: it may hold parts of another content.", file_id)
+    if session.may_hold_parts(num_bytes) and not trust_unfinished:
+        log.info(
+            "Dropping the unfinished upload %s of %s: it may hold parts of another content.",
+            session.upload_id,
+            file_id,
+        )
         _abort(api, session)
         session = initiate()
-        if session.is_resume:
+        if session.may_hold_parts(num_bytes):
             raise AtaiResponseError(
                 f"An unfinished upload of {file_id} could not be dropped; nothing was sent."
             )
@@ -107,17 +112,23 @@ def upload(
         # Resuming would get the same parts again.
         _abort(api, session)
         raise
+    log.info("Sending %d parts of %s in upload %s.", len(session.parts), file_id, session.upload_id)
     try:
         sender = PartSender(
             api, source, session, num_bytes=num_bytes, threads=threads, on_progress=on_progress
         )
         tokens = sender.run()
         source.check_unchanged()
-        stored = _complete(api, session, tokens, file_id=file_id, num_bytes=num_bytes)
+        stored = _complete(
+            api, session, tokens, file_id=file_id, num_bytes=num_bytes, trust_uid=trust_unfinished
+        )
     except (SourceChangedError, AtaiBadRequestError, AtaiPermissionError):
         _abort(api, session)
         raise
     except (AtaiConflictError, AtaiNotFoundError) as error:
+        if error.method == "PUT":
+            # Storage has dropped what the service still resumes: a new upload is the only way on.
+            _abort(api, session)
         raise UploadGoneError(
             f"The upload of {file_id} was finished or given up by somebody else meanwhile: {error}"
         ) from error
@@ -146,7 +157,13 @@ def _check_parts(session: UploadSession, num_bytes: int) -> None:
 
 
 def _complete(
-    api: FilesApi, session: UploadSession, tokens: dict[int, str], *, file_id: str, num_bytes: int
+    api: FilesApi,
+    session: UploadSession,
+    tokens: dict[int, str],
+    *,
+    file_id: str,
+    num_bytes: int,
+    trust_uid: bool,
 ) -> StoredFile:
     try:
         return api.complete(session.upload_id, tokens)
@@ -155,9 +172,11 @@ def _complete(
         refusal = error
     try:
         stored = api.metadata(file_id)
-    except AtaiNotFoundError:
+    except (AtaiNotFoundError, AtaiGatewayNotFoundError):
         raise refusal from None
-    same_object = None in (stored.file_uid, session.file_uid) or stored.file_uid == session.file_uid
+    # Under a name that tells the content, a file without a uid is the same file.
+    is_anonymous = trust_uid and None in (stored.file_uid, session.file_uid)
+    same_object = is_anonymous or (stored.file_uid is not None and stored.file_uid == session.file_uid)
     if not (stored.is_usable and stored.num_bytes == num_bytes and same_object):
         raise refusal
     return stored
@@ -169,4 +188,8 @@ def _abort(api: FilesApi, session: UploadSession) -> None:
     except (AtaiConflictError, AtaiNotFoundError):
         pass
     except AtaiError as error:
-        log.warning("The failed upload could not be aborted, so its file name stays taken: %s", error)
+        log.warning(
+            "The failed upload %s could not be aborted, so its file name stays taken: %s",
+            session.upload_id,
+            error,
+        )

@@ -9,8 +9,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from airflow_provider_atai.api.upload import SourceChangedError
-from airflow_provider_atai.datasets.checks import check_for
+from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError
+from airflow_provider_atai.datasets.checks import ContentCheck, check_for
 from airflow_provider_atai.datasets.sources import (
     DatasetFileError,
     DatasetSource,
@@ -148,6 +148,39 @@ def inspect_file(path: str, *, file_id: str | None = None, validate: bool = True
     source = source_of(path)
     signature = source.signature()
     check = check_for(suffix) if validate else check_for("")
+    try:
+        num_bytes, sha256, staged = _read(path, source, check)
+    except PermissionError as error:
+        raise DatasetFileError(f"{path} may be looked at, but not read: {error}") from None
+    except Exception as error:
+        # Each store has exceptions of its own.
+        raise SourceUnreadableError(f"{path} could not be read: {error}") from error
+    if check.faults:
+        more = " There may be more." if check.is_settled else ""
+        raise DatasetFileError(
+            f"{path} cannot be used as it is: {'; '.join(check.faults)}.{more} "
+            "Correct it, or pass validate=False to send it anyway."
+        )
+    if num_bytes == 0:
+        raise DatasetFileError(f"{path} is empty.")
+    if source.signature() != signature:
+        raise DatasetFileError(f"{path} changed while it was checked; something is still writing to it.")
+    if staged is not None:
+        source, signature = staged, staged.signature()
+    return DatasetFile(
+        path=path,
+        file_id=content_file_id(path, sha256) if file_id is None else file_id,
+        file_type=FILE_TYPES[suffix],
+        num_bytes=num_bytes,
+        sha256=sha256,
+        note=check.note,
+        source=source,
+        signature=signature,
+    )
+
+
+def _read(path: str, source: DatasetSource, check: ContentCheck) -> tuple[int, str, StagedSource | None]:
+    """Read a file once, and return its size, its hash and the copy of it where one had to be made."""
     digest = hashlib.sha256()
     num_bytes = 0
     with source.open() as stream:
@@ -164,29 +197,7 @@ def inspect_file(path: str, *, file_id: str | None = None, validate: bool = True
                 break
         else:
             check.finish()
-    if check.faults:
-        more = " There may be more." if check.is_settled else ""
-        raise DatasetFileError(
-            f"{path} cannot be used as it is: {'; '.join(check.faults)}.{more} "
-            "Correct it, or pass validate=False to send it anyway."
-        )
-    if num_bytes == 0:
-        raise DatasetFileError(f"{path} is empty.")
-    if source.signature() != signature:
-        raise DatasetFileError(f"{path} changed while it was checked; something is still writing to it.")
-    if staged is not None:
-        source, signature = staged, staged.signature()
-    sha256 = digest.hexdigest()
-    return DatasetFile(
-        path=path,
-        file_id=content_file_id(path, sha256) if file_id is None else file_id,
-        file_type=FILE_TYPES[suffix],
-        num_bytes=num_bytes,
-        sha256=sha256,
-        note=check.note,
-        source=source,
-        signature=signature,
-    )
+    return num_bytes, digest.hexdigest(), staged
 
 
 def _base_name(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -109,6 +110,10 @@ class LocalSource:
             raise DatasetFileError(f"{self._path} may not be read by the user of this worker.") from None
         except ValueError:
             raise DatasetFileError(f"{str(self._path)!r} is no path.") from None
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+                raise DatasetFileError(f"{self._path} is no path of a file: {error.strerror}.") from None
+            raise SourceUnreadableError(f"{self._path} could not be looked at: {error}") from error
         return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
 
 
@@ -120,7 +125,8 @@ class ObjectStorageSource:
 
     def open(self) -> BinaryIO:
         path: Any = self._path()
-        return cast("BinaryIO", path.open("rb", block_size=_READ_AHEAD))
+        # Some stores' own default cache reads hundreds of megabytes ahead.
+        return cast("BinaryIO", path.open("rb", block_size=_READ_AHEAD, cache_type="readahead"))
 
     def signature(self) -> Hashable:
         path = self._path()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_atai.api.errors import (
     AtaiConflictError,
+    AtaiGatewayNotFoundError,
     AtaiNotFoundError,
     AtaiResponseError,
     PermanentError,
@@ -94,7 +95,9 @@ class DatasetStore:
     def _is_there(self, file: DatasetFile, content_addressed: bool) -> bool:
         try:
             stored = self._files.metadata(file.file_id)
-        except AtaiNotFoundError:
+        except (AtaiNotFoundError, AtaiGatewayNotFoundError):
+            # What the service's own 404 looks like here is not documented. Nothing is lost by taking any for
+            # it: this route never overwrites a file.
             return False
         if stored.status == "UPLOADING":
             return False

@@ -175,7 +175,11 @@ def file_ids_of(value: Any) -> list[str]:
             "file_ids=upload.output; a Jinja string needs render_template_as_native_obj=True on the DAG."
         )
     found: dict[str, None] = {}
-    for entry in [value] if isinstance(value, Mapping) or value is None else value:
+    try:
+        entries = iter([value] if isinstance(value, Mapping) or value is None else value)
+    except TypeError:
+        raise ValueError(f"file_ids must be a list of file ids or datasets, not {value!r}.") from None
+    for entry in entries:
         if entry is None or is_dynamic(entry):
             continue
         if isinstance(entry, Mapping):

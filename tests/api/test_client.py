@@ -467,6 +467,16 @@ class TestPutPart:
                 "AccessDenied",
             ),
             (http_answer(503, "<Error><Code>SlowDown</Code></Error>"), AtaiServerError, "SlowDown"),
+            # What S3 says of a body that came too slowly: another attempt may be faster.
+            (http_answer(400, "<Error><Code>RequestTimeout</Code></Error>"), AtaiServerError, "HTTP 400"),
+            (http_answer(404, "<Error><Code>NoSuchUpload</Code></Error>"), AtaiNotFoundError, "NoSuchUpload"),
+            (
+                http_answer(
+                    400, "PUT /key?X-Amz-Signature=secret0123456789abcdef&part=2", content_type="text/plain"
+                ),
+                AtaiBadRequestError,
+                r"PUT /key\?\*\*\*",
+            ),
             (http_answer(200), AtaiResponseError, "without an ETag"),
             (
                 http_answer(307, Location="https://elsewhere.example/?X-Amz-Signature=secret"),
@@ -488,8 +498,9 @@ class TestPutPart:
     ) -> None:
         caplog.set_level(logging.DEBUG)
         bad_server.answer(script)
+        signed = "X-Amz-Signature=secret0123456789abcdef&part=2"
         with pytest.raises(kind, match=message) as caught:
-            client.put_part(f"{bad_server.root_url}/bucket/key?X-Amz-Signature=secret", b"data")
+            client.put_part(f"{bad_server.root_url}/bucket/key?{signed}", b"data")
         assert len(bad_server.requests) == 1
         assert "secret" not in str(caught.value) + repr(caught.value) + caplog.text
         assert caught.value.__context__ is None
@@ -551,6 +562,7 @@ class TestStream:
             ("file:///etc/passwd", "to nowhere"),
             ("", "to nowhere"),
             ("http://[bad", "to nowhere"),
+            ("https://host:99999/x", "to nowhere"),
         ],
     )
     def test_redirects_that_lead_nowhere(

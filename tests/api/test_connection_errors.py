@@ -176,6 +176,13 @@ def wrapped(outer: type[BaseException], *inner: BaseException) -> BaseException:
         (BrokenPipeError(), AtaiConnectionError, "dropped", "was lost"),
         (wrapped(rex.SSLError, ssl.SSLError("bad record")), AtaiConnectionError, "tls", "does not speak TLS"),
         (
+            wrapped(rex.SSLError, ssl.SSLEOFError(8, "EOF occurred in violation of protocol")),
+            AtaiConnectionError,
+            "dropped",
+            "was lost",
+        ),
+        (ssl.SSLZeroReturnError(6, "closed"), AtaiConnectionError, "dropped", "was lost"),
+        (
             wrapped(rex.ConnectionError, socket.gaierror(-2, "x")),
             AtaiConnectionError,
             "dns",

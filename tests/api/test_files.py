@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import pendulum
 import pytest
 
 from airflow_provider_atai.api.client import AtaiClient
@@ -95,11 +96,29 @@ class TestUploadSession:
         }
         assert UploadSession.from_answer(answer) == UploadSession(
             upload_id="upl-7d6c9f0a3b51",
-            parts=(UploadPart(part_number=0, url=str(PART["url"]), offset=0, length=16),),
+            parts=(
+                UploadPart(
+                    part_number=0,
+                    url=str(PART["url"]),
+                    offset=0,
+                    length=16,
+                    expires_at=pendulum.datetime(2026, 4, 28, 15, 32, 18),
+                ),
+            ),
             num_parts=1,
             is_resume=False,
             file_uid="f",
         )
+
+    def test_an_expiry_of_all_parts_is_that_of_each(self) -> None:
+        answer = {"upload_id": "u", "parts": [PART], "expires_at": "2026-04-09T02:12:58Z"}
+        (part,) = UploadSession.from_answer(answer).parts
+        assert part.expires_at == pendulum.datetime(2026, 4, 9, 2, 12, 58)
+
+    @pytest.mark.parametrize("url", ["https://[x/y", "https://h:99999/x", "https://", "ftp://h/x", "", None])
+    def test_a_part_that_cannot_be_sent_anywhere_is_refused(self, url: str | None) -> None:
+        with pytest.raises(AtaiResponseError, match="an upload part without"):
+            UploadSession.from_answer({"upload_id": "u", "parts": [PART | {"url": url}]})
 
     def test_the_answer_that_was_observed(self) -> None:
         answer = {"upload_id": "upl_1", "strategy": "simple", "parts": [PART | {"part_number": 1}]}

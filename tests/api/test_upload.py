@@ -222,6 +222,8 @@ def test_a_file_that_changes_while_it_is_sent_is_not_completed(
     with pytest.raises(SourceChangedError):
         send(api, source)
     assert "POST complete" not in calls(atai_emulator)
+    # A checkpoint would tell the next try that these bytes are those of the file.
+    assert "POST checkpoint" not in calls(atai_emulator)
     assert calls(atai_emulator)[-1] == "POST abort"
 
 
@@ -404,6 +406,95 @@ class TestOddSessions:
         else:
             with pytest.raises(UploadGoneError, match="finished or given up by somebody else"):
                 send(odd)
+
+    @pytest.mark.parametrize("file_uid", [None, "mine"])
+    def test_under_a_name_that_tells_nothing_only_a_uid_proves_the_file(
+        self, bad_server: BadServer, odd: FilesApi, file_uid: str | None
+    ) -> None:
+        known = {} if file_uid is None else {"file_uid": file_uid}
+        bad_server.answer(
+            self.session(bad_server, (0, 0, 20), **known),
+            http_answer(200, ETag="e"),
+            http_answer(200),
+            http_answer(409, "{}"),
+            http_answer(200, json.dumps({"file_id": "a.txt", "num_bytes": 20, **known})),
+        )
+        if file_uid is None:
+            with pytest.raises(UploadGoneError):
+                send(odd, trust_unfinished=False)
+        else:
+            assert send(odd, trust_unfinished=False).file_uid == "mine"
+
+    @pytest.mark.parametrize(
+        ("ranges", "fields"), [([(1, 10, 10)], {"num_parts": 2}), ([(1, 10, 10)], {}), ([], {"num_parts": 1})]
+    )
+    def test_parts_that_are_missing_tell_of_an_unfinished_upload_where_the_answer_does_not(
+        self, bad_server: BadServer, odd: FilesApi, ranges: list[tuple[int, int, int]], fields: dict[str, Any]
+    ) -> None:
+        """The answers that were observed have no is_resume."""
+        bad_server.answer(
+            self.session(bad_server, *ranges, **fields),
+            http_answer(200),
+            self.session(bad_server, (0, 0, 20)),
+            http_answer(200, ETag="e"),
+            http_answer(200),
+            http_answer(200, '{"file_name": "a.txt", "num_bytes": 20}'),
+        )
+        assert send(odd, trust_unfinished=False).file_id == "a.txt"
+        targets = [sent.target.rpartition("/")[2] for sent in bad_server.requests]
+        assert targets == ["initiate", "abort", "initiate", "part", "checkpoint", "complete"]
+        assert bad_server.requests[3].body == CONTENT
+
+    @pytest.mark.parametrize("status", [400, 403, 405, 422])
+    def test_a_checkpoint_that_is_refused_is_done_without(
+        self, bad_server: BadServer, odd: FilesApi, status: int
+    ) -> None:
+        bad_server.answer(
+            self.session(bad_server, (0, 0, 10), (1, 10, 10)),
+            http_answer(200, ETag="e"),
+            http_answer(status, "{}"),
+            http_answer(200, ETag="f"),
+            http_answer(200, '{"file_name": "a.txt", "num_bytes": 20}'),
+        )
+        assert send(odd).file_id == "a.txt"
+
+    def test_an_upload_that_storage_has_dropped_is_dropped_by_the_service_too(
+        self, bad_server: BadServer, odd: FilesApi
+    ) -> None:
+        gone = http_answer(404, "<Error><Code>NoSuchUpload</Code></Error>", content_type="application/xml")
+        bad_server.answer(self.session(bad_server, (0, 0, 20)), gone, http_answer(200))
+        with pytest.raises(UploadGoneError, match="NoSuchUpload"):
+            send(odd)
+        assert bad_server.requests[-1].target.endswith("/abort")
+
+    def test_a_url_that_has_expired_is_not_tried(self, bad_server: BadServer, odd: FilesApi) -> None:
+        part = {"part_number": 0, "url": f"{bad_server.root_url}/fresh", "offset": 0, "length": 20}
+        bad_server.answer(
+            self.session(bad_server, (0, 0, 20), expires_at="2026-01-01T00:00:00Z"),
+            http_answer(200, json.dumps({"parts": [part]})),
+            http_answer(200, ETag="e"),
+            http_answer(200),
+            http_answer(200, '{"file_name": "a.txt", "num_bytes": 20}'),
+        )
+        assert send(odd).file_id == "a.txt"
+        assert bad_server.requests[2].target == "/fresh"
+
+    def test_a_connection_that_closes_on_a_url_of_unknown_age_gets_a_fresh_one(
+        self, bad_server: BadServer, client: AtaiClient
+    ) -> None:
+        """Storage that answers before it has the whole body closes, and its 403 gets lost."""
+        client.max_attempts = 1
+        part = {"part_number": 0, "url": f"{bad_server.root_url}/fresh", "offset": 0, "length": 20}
+        bad_server.answer(
+            self.session(bad_server, (0, 0, 20)),
+            b"",
+            http_answer(200, json.dumps({"parts": [part]})),
+            http_answer(200, ETag="e"),
+            http_answer(200),
+            http_answer(200, '{"file_name": "a.txt", "num_bytes": 20}'),
+        )
+        assert send(FilesApi(client)).file_id == "a.txt"
+        assert bad_server.requests[3].target == "/fresh"
 
     def test_a_part_that_moves_is_refused(self, bad_server: BadServer, odd: FilesApi) -> None:
         moved = {"part_number": 0, "url": f"{bad_server.root_url}/part", "offset": 0, "length": 10}

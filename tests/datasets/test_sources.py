@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
+from airflow_provider_atai.api.upload import SourceUnreadableError
+from airflow_provider_atai.datasets import files
 from airflow_provider_atai.datasets.files import inspect_file
 from airflow_provider_atai.datasets.sources import (
     DatasetFileError,
@@ -50,6 +54,36 @@ def test_a_store_without_a_provider_says_what_is_missing() -> None:
     for call in (source.signature, source.open):
         with pytest.raises(DatasetFileError, match=r"Is the Airflow provider for nosuchstore:// installed\?"):
             call()
+
+
+def test_a_path_that_cannot_be_one_says_so(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.jsonl"
+    loop.symlink_to(loop)
+    for path in (str(loop), f"{tmp_path}/{'x' * 300}.jsonl"):
+        with pytest.raises(DatasetFileError, match="is no path of a file"):
+            inspect_file(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(PermissionError("denied"), DatasetFileError), (OSError(5, "I/O"), SourceUnreadableError)],
+)
+def test_a_file_that_can_be_looked_at_and_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, kind: type[Exception]
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"{}\n")
+
+    class Unreadable(LocalSource):
+        def open(self) -> BinaryIO:
+            raise error
+
+        def signature(self) -> Hashable:
+            return 1
+
+    monkeypatch.setattr(files, "source_of", Unreadable)
+    with pytest.raises(kind):
+        inspect_file(str(path))
 
 
 class TestObjectStorage:

@@ -224,12 +224,23 @@ class TestUpload:
     def test_a_look_that_fails_is_not_a_file_that_is_missing(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
-        atai_emulator.add_fault(
-            method="GET", path="/files/metadata/*", effect="answer", status=404, body="html"
-        )
-        with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page"):
+        atai_emulator.add_fault(method="GET", path="/files/metadata/*", effect="answer", status=503, count=9)
+        with pytest.raises(AtaiServerError):
             upload(write("a.jsonl"))
         assert stored(atai_emulator) == []
+
+    @pytest.mark.parametrize("body", ["html", "empty"])
+    def test_a_404_of_any_shape_is_a_file_to_send(
+        self, atai_emulator: EmulatorControl, write: Callable[..., str], body: str
+    ) -> None:
+        """What the service's own looks like is not documented, and initiate never overwrites."""
+        atai_emulator.add_fault(
+            method="GET", path="/files/metadata/*", effect="answer", status=404, body=body, count=None
+        )
+        assert upload(write("a.jsonl"))["file_ids"] == stored(atai_emulator)
+        with pytest.raises(FileNotReadyError):
+            upload(write("a.jsonl"))
+        assert sent_parts(atai_emulator) == 1
 
     def test_an_interrupted_upload_is_resumed_by_the_next_try(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
