@@ -32,11 +32,11 @@ class Connections:
         """Close the connection of a request without another byte."""
         transport = self._transports.get(tuple(scope["client"]))
         if transport is not None:
-            # Closing alone ends nothing while a process that was forked meanwhile has the socket too.
-            with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connection:
-                # The client may have gone first.
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+            number = os.dup(transport.get_extra_info("socket").fileno())
+            # Closing alone ends nothing while a process that was forked meanwhile has the socket too. The
+            # error is that of a client that has gone first.
+            with socket.socket(fileno=number) as connection, suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
             transport.abort()
 
     def protocol(self) -> type[H11Protocol]:

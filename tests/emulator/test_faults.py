@@ -213,6 +213,17 @@ def test_faults_can_be_cleared(service: Any) -> None:
     assert (service("GET", JOBS).status_code, service.control.faults()) == (200, [])
 
 
+@pytest.mark.parametrize("forget", ["clear_faults", "reset"])
+def test_the_number_of_a_fault_is_never_that_of_another(service: Any, forget: str) -> None:
+    old = service.control.add_fault(path=JOBS)
+    getattr(service.control, forget)()
+    new = service.control.add_fault(path=JOBS)
+    assert service("GET", JOBS).status_code == 503
+    assert service.control.fired(new) == 1
+    with pytest.raises(EmulatorControlError, match=f"no fault {old}"):
+        service.control.fired(old)
+
+
 def test_faults_come_before_the_key(service: Any) -> None:
     service.control.add_fault(status=502)
     assert requests.get(f"{service.control.base_url}{JOBS}", timeout=30).status_code == 502

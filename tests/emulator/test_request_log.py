@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import http.client
 import json
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -87,3 +89,22 @@ def test_filters(service: Any) -> None:
     assert len(service.control.requests("GET")) == 2
     assert len(service.control.requests(path="*/jobs/*")) == 2
     assert len(service.control.requests("GET", "*/jobs/x")) == 1
+
+
+@pytest.mark.parametrize("forget", ["clear_requests", "reset"])
+def test_a_request_that_ends_late_is_not_written_into_another(service: Any, forget: str) -> None:
+    connection = http.client.HTTPConnection(urlsplit(service.control.root_url).netloc, timeout=30)
+    connection.putrequest("POST", "/v0.5/fine-tune/jobs")
+    connection.putheader("Authorization", f"Bearer {service.control.api_key}")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", "2")
+    connection.endheaders(b"{")
+    while not service.control.requests():
+        pass
+    getattr(service.control, forget)()
+    service("GET", "/fine-tune/jobs")
+    connection.send(b"}")
+    assert connection.getresponse().status == 400
+    connection.close()
+    (entry,) = service.control.requests()
+    assert (entry["method"], entry["status"], entry["body"]) == ("GET", 200, None)
