@@ -3,14 +3,14 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from airflow_provider_atai.emulator.control import EmulatorControlError
-from airflow_provider_atai.emulator.faults import FaultRule
+from airflow_provider_atai.emulator.faults import BodyKind, FaultRule
 
 JOBS = "/fine-tune/jobs"
 
@@ -29,6 +29,14 @@ JOBS = "/fine-tune/jobs"
         ("*", "/fine-tune/**", ("GET", "/v0.5/fine-tune/jobs/x/metrics"), True),
         ("*", "/fine-tune/jobs/a.c", ("GET", "/v0.5/fine-tune/jobs/abc"), False),
         ("*", "/files", ("POST", "/api/files"), True),
+        ("*", "/files/**", ("POST", "/v0.5/files"), True),
+        ("*", "/files/**", ("POST", "/v0.5/files/uploads/initiate"), True),
+        ("*", "/files/**", ("POST", "/v0.5/filesystem"), False),
+        ("*", "/fine-tune/**/metrics", ("GET", "/v0.5/fine-tune/jobs/x/metrics"), True),
+        ("*", "/fine-tune/**/jobs", ("GET", "/v0.5/fine-tune/jobs"), True),
+        ("*", "**/jobs", ("GET", "/v0.5/fine-tune/jobs"), True),
+        ("*", "/**", ("GET", "/v0.5/fine-tune/jobs"), True),
+        ("get", "**", ("GET", "/v0.5/fine-tune/jobs"), True),
         ("*", "/_storage/**", ("PUT", "/_storage/upl_x/0"), True),
     ],
 )
@@ -102,6 +110,20 @@ def test_retry_after(service: Any, retry_after: int | str) -> None:
     assert "Retry-After" not in service("GET", JOBS).headers
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"effect": "merge", "content": {"status": "ODD"}},
+        {"effect": "delay"},
+        {"effect": "truncate"},
+        *({"body": body} for body in get_args(BodyKind)),
+    ],
+)
+def test_retry_after_comes_with_every_answer(service: Any, rule: dict[str, Any]) -> None:
+    service.control.add_fault(retry_after=7, **rule)
+    assert service("GET", JOBS).headers["Retry-After"] == "7"
+
+
 def test_answer_carries_nothing_out(service: Any) -> None:
     service.upload()
     service.control.add_fault(method="POST", path=JOBS)
@@ -141,6 +163,14 @@ def test_dropped_midway(service: Any) -> None:
     with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.ConnectionError)):
         service("GET", f"{JOBS}/{job['id']}")
     assert service.job(job["id"]) == job
+
+
+def test_an_answer_without_a_body_has_no_middle_and_is_dropped_whole(service: Any) -> None:
+    upload = service.initiate(num_bytes=2)
+    service.control.add_fault(path="/files/uploads/**", effect="drop_midway")
+    with pytest.raises(requests.ConnectionError):
+        service("POST", f"/files/uploads/{upload['upload_id']}/abort")
+    assert service.control.state()["unfinished_uploads"] == 0
 
 
 def test_truncated(service: Any) -> None:
@@ -272,9 +302,24 @@ def test_nothing_at_all_comes_over_a_dropped_connection(service: Any) -> None:
         {"delay": -1},
         {"no_such": 1},
         {"body": "x"},
+        {"method": "FETCH"},
+        {"path": "fine-tune/jobs"},
+        {"path": "http://127.0.0.1/v0.5/fine-tune/jobs"},
+        {"path": "*"},
+        {"path": ""},
+        {"path": "/fine-tune/jobs?limit=1"},
+        {"effect": "merge"},
+        {"effect": "merge", "content": [1]},
     ],
 )
 def test_a_rule_that_cannot_be_is_refused(service: Any, rule: dict[str, Any]) -> None:
     with pytest.raises(EmulatorControlError, match="HTTP 422"):
         service.control.add_fault(**rule)
+    assert service.control.faults() == []
+
+
+def test_a_delay_without_end_is_refused(service: Any) -> None:
+    url = f"{service.control.root_url}/_emulator/faults"
+    answer = requests.post(url, data=b'{"delay": 1e999}', headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
     assert service.control.faults() == []
