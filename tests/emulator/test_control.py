@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import requests
 import time_machine
 
 from airflow_provider_atai import __version__
@@ -38,6 +39,33 @@ def test_the_fixture_sets_the_connection(atai_emulator: EmulatorControl) -> None
         "password": "sk_emulator",
     }
     assert atai_emulator.base_url == f"{atai_emulator.root_url}/v0.5"
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "listed"),
+    [
+        (None, None, ""),
+        ("a.test", None, "a.test,"),
+        ("a.test", "b.test", "b.test,a.test,"),
+        (None, "*", None),
+    ],
+)
+def test_the_fixture_keeps_its_traffic_from_a_proxy(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    upper: str | None,
+    lower: str | None,
+    listed: str | None,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    for name, value in (("NO_PROXY", upper), ("no_proxy", lower)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    control = request.getfixturevalue("atai_emulator")
+    assert requests.get(f"{control.base_url}/no-such", timeout=30).status_code == 401
+    expected = "*" if listed is None else f"{listed}127.0.0.1"
+    assert (os.environ["NO_PROXY"], os.environ["no_proxy"]) == (expected, expected)
 
 
 def test_reset_forgets_everything(service: Any) -> None:
