@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from airflow_provider_atai.emulator.errors import RefusedError, missing
 from airflow_provider_atai.emulator.ids import MAX_JOB_ID_LENGTH
@@ -13,6 +13,15 @@ from airflow_provider_atai.emulator.settings import KNOWN_MODELS, Switches
 
 _REQUIRED = {"none": (), "train": ("train",), "train_and_eval": ("train", "eval")}
 _Text = Annotated[str, Field(min_length=1)]
+
+
+def _reachable(job_id: str) -> str:
+    if "/" in job_id or job_id in (".", ".."):
+        raise ValueError("no path could name such a job")
+    return job_id
+
+
+_JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID_LENGTH), AfterValidator(_reachable)]
 
 
 class Dataset(RequestBody):
@@ -34,7 +43,7 @@ class CreateJob(RequestBody):
     """The whole body."""
 
     name: _Text
-    id: Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID_LENGTH)] | None = None
+    id: _JobId | None = None
     config: JobConfig
 
 

@@ -204,10 +204,14 @@ class Jobs:
                 plan = [t for t in plan_of(row) if t.at < start]
                 self._replan(row, [*plan, Transition(start, "FAILED")], now)
 
-    def counts(self) -> dict[str, int]:
-        """Return how many jobs there are of each status that occurs."""
+    def counts(self, org: str | None = None) -> dict[str, int]:
+        """Return how many jobs, of one organisation or of all, there are of each status that occurs."""
         self.settle()
-        rows = self._store.all("SELECT status, COUNT(*) AS number FROM jobs GROUP BY status ORDER BY status")
+        rows = self._store.all(
+            "SELECT status, COUNT(*) AS number FROM jobs WHERE ? IS NULL OR org = ? "
+            "GROUP BY status ORDER BY status",
+            (org, org),
+        )
         return {row["status"]: row["number"] for row in rows}
 
     def _find(self, org: str, job_id: str) -> sqlite3.Row | None:

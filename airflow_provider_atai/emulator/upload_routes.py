@@ -13,6 +13,7 @@ from airflow_provider_atai.emulator.errors import RefusedError, invalid
 from airflow_provider_atai.emulator.proxy_uploads import DIRECT_TYPES, base_name, unsupported_type
 from airflow_provider_atai.emulator.request_bodies import RequestBody, refuse_unknown_fields
 from airflow_provider_atai.emulator.state import Emulator
+from airflow_provider_atai.emulator.strict_json import StrictJsonRoute
 from airflow_provider_atai.emulator.upload_parts import unquoted
 
 
@@ -64,7 +65,7 @@ class PartTokens(RequestBody):
 
 def upload_router(emulator: Emulator) -> APIRouter:
     """Return the routes under ``/files/uploads``."""
-    router = APIRouter(prefix="/files/uploads")
+    router = APIRouter(prefix="/files/uploads", route_class=StrictJsonRoute)
     uploads = emulator.uploads
 
     def tokens_of(body: PartTokens) -> dict[int, str]:

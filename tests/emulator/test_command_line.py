@@ -78,9 +78,10 @@ def test_refuses_what_makes_no_sense(arguments: list[str]) -> None:
     assert ended.value.code == 2
 
 
-def test_without_the_extra_it_says_how_to_install_it() -> None:
+@pytest.mark.parametrize("missing", ["uvicorn", "fastapi", "python_multipart"])
+def test_without_the_extra_it_says_how_to_install_it(missing: str) -> None:
     code = (
-        "import sys; sys.modules['uvicorn'] = None; "
+        f"import sys; sys.modules['{missing}'] = None; "
         "from airflow_provider_atai.emulator.__main__ import main; sys.exit(main([]))"
     )
     ended = subprocess.run(

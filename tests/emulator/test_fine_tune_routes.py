@@ -122,7 +122,23 @@ def test_list_pages_and_filters(service: Any, query: str, numbers: list[int]) ->
     assert [job["id"] for job in answer.json()] == [f"job-{number}" for number in numbers]
 
 
-@pytest.mark.parametrize("query", ["limit=-2", "limit=x", "offset=-1", "statuses=DONE", "statuses=running"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=-2",
+        "limit=x",
+        "offset=-1",
+        "statuses=DONE",
+        "statuses=running",
+        f"limit={2**63}",
+        f"offset={2**63}",
+        "limit=1.0",
+        "limit=1_0",
+        "limit=%2B1",
+        "offset=%201",
+        "limit=",
+    ],
+)
 def test_list_refuses_what_is_not_documented(service: Any, query: str) -> None:
     answer = service("GET", f"/fine-tune/jobs?{query}")
     assert (answer.status_code, service.code_of(answer)) == (400, "invalid_parameter")
@@ -236,16 +252,55 @@ def test_a_completed_job_has_all_of_its_checkpoints(service: Any, checkpoints: i
         assert len(metrics["metrics"]) == checkpoints
 
 
-@pytest.mark.parametrize(("method", "path"), [("DELETE", "/fine-tune/jobs/x"), ("GET", "/fine-tune/status")])
-def test_what_only_a_third_party_knows_is_not_there(service: Any, method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/fine-tune/jobs/x"),
+        ("DELETE", f"/fine-tune/jobs/{'x' * 65}"),
+        ("GET", "/fine-tune/status"),
+        ("PATCH", "/fine-tune/status"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["/v0.5", "/api"])
+def test_what_only_a_third_party_knows_is_an_unknown_path(
+    service: Any, method: str, path: str, prefix: str
+) -> None:
+    service.control.set_switches(fine_tune_under_api=True)
     service.created(id="x")
-    assert service(method, path).status_code == 404
+    answer = service.under(prefix)(method, path)
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
     assert service.job("x")
 
 
-def test_the_fine_tune_api_is_not_under_api(service: Any) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "options"),
+    [
+        ("GET", "/fine-tune/jobs/x", {}),
+        ("GET", f"/fine-tune/jobs/{'x' * 65}", {}),
+        ("GET", "/fine-tune/jobs?limit=x", {}),
+        ("PATCH", "/fine-tune/jobs", {}),
+        ("POST", "/fine-tune/jobs", {"data": b"{", "headers": {"Content-Type": "application/json"}}),
+        ("DELETE", "/fine-tune/jobs/x", {}),
+    ],
+)
+def test_the_fine_tune_api_under_api_is_an_unknown_path(
+    service: Any, method: str, path: str, options: dict[str, Any]
+) -> None:
+    service.control.set_switches(third_party_endpoints=True)
     service.created(id="x")
-    assert service.under("/api")("GET", "/fine-tune/jobs/x").status_code == 404
+    answer = service.under("/api")(method, path, **options)
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
+    assert service.job("x")
+
+
+def test_the_runner_is_busy_with_the_jobs_of_the_caller(start_emulator: Any, service: Any) -> None:
+    control = start_emulator(None, "--api-key", "sk_one", "--api-key", "sk_two").control
+    one, two = (type(service)(control, key=key) for key in ("sk_one", "sk_two"))
+    control.set_switches(third_party_endpoints=True)
+    control.pause()
+    one.created()
+    statuses = [caller("GET", "/fine-tune/status").json()["status"] for caller in (one, two)]
+    assert statuses == ["BUSY", "READY"]
 
 
 @pytest.mark.parametrize(

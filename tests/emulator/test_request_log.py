@@ -51,6 +51,23 @@ def test_a_body_that_is_no_json_after_all_is_kept_as_text(service: Any) -> None:
     assert service.control.requests()[0]["body"] == "{"
 
 
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b'{"a": NaN}', '{"a": NaN}'),
+        (b'{"a": 1e999}', '{"a": 1e999}'),
+        (b'{"a": "\\ud800"}', {"a": "\ud800"}),
+        (b"[" * 100_000, "[" * 100_000),
+        (b'"\xff"', "\ufffd"),
+    ],
+    ids=["nan", "infinite", "lone surrogate", "deep", "no unicode"],
+)
+def test_no_body_spoils_the_log(service: Any, body: bytes, shown: Any) -> None:
+    service("POST", "/fine-tune/jobs", data=body, headers={"Content-Type": "application/json"})
+    service("GET", "/fine-tune/jobs")
+    assert [entry["body"] for entry in service.control.requests()] == [shown, None]
+
+
 @pytest.mark.parametrize("effect", ["answer", "drop_before", "drop_after"])
 def test_the_body_of_a_request_that_a_fault_hits_is_kept(service: Any, effect: str) -> None:
     service.control.add_fault(effect=effect)
