@@ -21,7 +21,7 @@ from airflow_provider_atai.emulator.state import Emulator
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ClockChange(_Strict):

@@ -114,7 +114,7 @@ class Switches(BaseModel):
 class Life(BaseModel):
     """How long things take, in seconds of the job clock, for jobs and files made from then on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     registered: float = Field(5, ge=0, description="Time in REGISTERED.")
     starting: float = Field(20, ge=0, description="Time in STARTING.")

@@ -85,6 +85,8 @@ class Emulator:
 
         :raises pydantic.ValidationError: for a switch or a value that there is not.
         """
+        # What has happened before the change stays as it was.
+        self.jobs.settle()
         self.switches = Switches.model_validate({**self.switches.model_dump(), **changes})
         self.store.set_setting("switches", self.switches.model_dump())
         return self.switches

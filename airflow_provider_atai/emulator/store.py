@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     pk INTEGER PRIMARY KEY, org TEXT NOT NULL, id TEXT NOT NULL, uuid TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL, config TEXT NOT NULL, file_uids TEXT NOT NULL, status TEXT NOT NULL,
     created_at REAL NOT NULL, updated_at REAL NOT NULL, born REAL NOT NULL, plan TEXT NOT NULL,
-    next_at REAL, life TEXT NOT NULL, outcome TEXT NOT NULL, inference_config_path TEXT
+    next_at REAL, life TEXT NOT NULL, checkpoint_seconds REAL NOT NULL, outcome TEXT NOT NULL,
+    inference_config_path TEXT
 );
 CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (org, id);
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (org, status, pk);
