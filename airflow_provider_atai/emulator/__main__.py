@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The command is there without the extra that it needs.
         from airflow_provider_atai.emulator.server import EmulatorServer, listen, url_of
         from airflow_provider_atai.emulator.state import Emulator
+        from airflow_provider_atai.emulator.store import DataDirInUseError
     except ModuleNotFoundError as error:
         print(f"atai-emulator: {error}. What it needs comes with: {HOW_TO_INSTALL}", file=sys.stderr)
         return 1
@@ -37,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             data_dir = options.data_dir
             data_dir.mkdir(parents=True, exist_ok=True)
-        emulator = Emulator(data_dir, api_keys=options.api_key, time_scale=options.time_scale)
+        try:
+            emulator = Emulator(data_dir, api_keys=options.api_key, time_scale=options.time_scale)
+        except DataDirInUseError as error:
+            print(f"atai-emulator: {error}", file=sys.stderr)
+            return 1
         announcement = f"ATAI emulator listening on {url_of(listening)}{API_PREFIX}"
         EmulatorServer(emulator, listening, lambda: print(announcement, flush=True)).serve_until_stopped()
     return 0

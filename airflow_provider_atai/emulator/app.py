@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from airflow_provider_atai.emulator.absent_routes import AbsentRoutes
 from airflow_provider_atai.emulator.authentication import Authentication
 from airflow_provider_atai.emulator.control_routes import control_router
 from airflow_provider_atai.emulator.errors import RefusedError, entries_of_validation, envelope
@@ -43,7 +44,7 @@ def create_app(emulator: Emulator, drop: DropConnection) -> ASGIApp:
         app.include_router(files_router(emulator), prefix=prefix)
     app.include_router(storage_router(emulator))
     app.include_router(control_router(emulator))
-    return Gateway(Authentication(app, emulator), emulator, drop)
+    return Gateway(Authentication(AbsentRoutes(app, emulator), emulator), emulator, drop)
 
 
 def _refusal_handler(emulator: Emulator) -> _Handler:

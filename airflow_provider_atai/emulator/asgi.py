@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,16 +43,12 @@ class Answer:
         await send({"type": "http.response.body", "body": sent, "more_body": more})
 
 
-def answer_of(
-    status: int, body: bytes, content_type: str | None, headers: Iterable[tuple[str, str]] = ()
-) -> Answer:
+def answer_of(status: int, body: bytes, content_type: str | None) -> Answer:
     """Return an answer with a body of any type."""
-    encoded = [(name.lower().encode(), value.encode()) for name, value in headers]
-    if content_type is not None:
-        encoded.append((b"content-type", content_type.encode()))
-    return Answer(status, encoded, body)
+    headers = [] if content_type is None else [(b"content-type", content_type.encode())]
+    return Answer(status, headers, body)
 
 
-def json_answer(status: int, document: Any, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+def json_answer(status: int, document: Any) -> Answer:
     """Return an answer with a JSON body."""
-    return answer_of(status, json.dumps(document).encode(), JSON_TYPE, headers)
+    return answer_of(status, json.dumps(document).encode(), JSON_TYPE)

@@ -48,7 +48,7 @@ class EmulatorControl:
         return dict(self._call("GET", ""))
 
     def reset(self) -> None:
-        """Forget all jobs, files, faults, outcomes and requests, and restore every setting and the key."""
+        """Forget all jobs, files, faults, outcomes and requests; restore every setting, and the keys."""
         self._call("POST", "/reset")
 
     def set_time_scale(self, scale: float) -> None:
@@ -122,8 +122,11 @@ class EmulatorControl:
         return list(self._call("GET", "/faults"))
 
     def fired(self, fault_id: int) -> int:
-        """Return how often a fault rule hit a request."""
-        return next(int(fault["fired"]) for fault in self.faults() if fault["id"] == fault_id)
+        """Return how often a fault rule hit a request. One that was removed is an error."""
+        for fault in self.faults():
+            if fault["id"] == fault_id:
+                return int(fault["fired"])
+        raise EmulatorControlError(f"There is no fault {fault_id}")
 
     def clear_faults(self) -> None:
         """Remove every fault rule."""

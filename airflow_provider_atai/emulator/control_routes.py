@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_atai import __version__
+from airflow_provider_atai.emulator.asgi import JSON_TYPE
 from airflow_provider_atai.emulator.clock import real_now
 from airflow_provider_atai.emulator.faults import FaultRule
 from airflow_provider_atai.emulator.gateway import CONTROL_PREFIX
@@ -20,7 +21,7 @@ from airflow_provider_atai.emulator.state import Emulator
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ClockChange(_Strict):
@@ -144,8 +145,8 @@ def _add_behaviour(router: APIRouter, emulator: Emulator) -> None:
 
 def _add_inspection(router: APIRouter, emulator: Emulator) -> None:
     @router.get("/requests")
-    async def requests() -> JSONResponse:
-        return JSONResponse(emulator.requests.entries())
+    async def requests() -> Response:
+        return Response(emulator.requests.as_json(), media_type=JSON_TYPE)
 
     @router.delete("/requests")
     async def clear_requests() -> JSONResponse:

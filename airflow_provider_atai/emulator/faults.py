@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from airflow_provider_atai.emulator.store import Store
 
@@ -13,6 +13,11 @@ Effect = Literal["answer", "drop_before", "drop_after", "drop_midway", "truncate
 BodyKind = Literal[
     "errors", "detail", "detail_list", "old_error", "html", "empty", "json", "url_expired", "token_expired"
 ]
+_Method = Literal["*", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def _upper_case(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
 
 
 class FaultRule(BaseModel):
@@ -21,30 +26,30 @@ class FaultRule(BaseModel):
 
     :param method: an HTTP method, or ``*``.
     :param path: a pattern for the path, with or without the API's prefix: ``*`` stands for one segment or
-        a part of it, ``**`` for any number of segments.
+        a part of it, ``**`` for any number of segments, also for none.
     :param skip: how many matching requests to let through first.
     :param count: how many requests to hit after those; None for all.
     :param effect: ``answer``: answer with ``status`` and ``body``, and do nothing else. ``drop_before``:
         close the connection and do nothing. ``drop_after``: carry the request out and close the connection
         without an answer. ``drop_midway``: carry it out and close in the middle of the answer's body.
         ``truncate``: carry it out and answer with the first half of the body, framed as if it were whole.
-        ``merge``: carry it out and put the members of ``content`` into the answer's JSON object.
+        ``merge``: carry it out and put the members of ``content`` into the answer, if it is a JSON object.
         ``delay``: carry it out.
     :param status: the HTTP status of ``answer``. Default: 403 for ``url_expired``, 400 for ``token_expired``,
         else 503.
     :param body: the shape of the body of ``answer``: the documented envelope; a detail text; FastAPI's detail
         list; the ``error`` object of old documents; an HTML page; nothing; the JSON of ``content``; or what
         storage says when a part's URL, or the credentials behind it, have expired.
-    :param content: any JSON.
+    :param content: any JSON; an object for ``merge``.
     :param code: the error's code in ``errors`` and ``old_error``.
     :param message: the error's text.
-    :param retry_after: the Retry-After header, in seconds or as an HTTP date.
+    :param retry_after: the Retry-After header of whatever answer is sent, in seconds or as an HTTP date.
     :param delay: real seconds between the effect and the answer.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    method: str = "*"
+    method: Annotated[_Method, BeforeValidator(_upper_case)] = "*"
     path: str = "**"
     skip: int = Field(0, ge=0)
     count: int | None = Field(1, ge=1)
@@ -56,6 +61,23 @@ class FaultRule(BaseModel):
     message: str = "The emulator was told to answer this"
     retry_after: int | float | str | None = None
     delay: float = Field(0, ge=0)
+
+    @field_validator("path")
+    @classmethod
+    def _may_match(cls, path: str) -> str:
+        if not path.startswith(("/", "**")):
+            raise ValueError("a path begins with / or **")
+        if "?" in path or "#" in path:
+            raise ValueError(
+                "the pattern is for the path alone, without a query; * also stands for a ? in it"
+            )
+        return path
+
+    @model_validator(mode="after")
+    def _has_what_it_merges(self) -> Self:
+        if self.effect == "merge" and not isinstance(self.content, dict):
+            raise ValueError("merge needs an object as content")
+        return self
 
     def matches(self, method: str, path: str) -> bool:
         """Return whether a request is one of those that the rule is about, counts aside."""
@@ -116,5 +138,6 @@ class Faults:
 
 
 def _expression(pattern: str) -> str:
-    pieces = re.split(r"(\*\*|\*)", pattern)
-    return "".join({"**": ".*", "*": "[^/]*"}.get(piece, re.escape(piece)) for piece in pieces)
+    pieces = re.split(r"(/\*\*(?=/|$)|\*\*|\*)", pattern)
+    special = {"/**": "(?:/.*)?", "**": ".*", "*": "[^/]*"}
+    return "".join(special.get(piece, re.escape(piece)) for piece in pieces)

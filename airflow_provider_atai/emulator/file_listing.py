@@ -12,22 +12,39 @@ from pydantic import BaseModel, Field
 from airflow_provider_atai.emulator.errors import RefusedError, invalid
 from airflow_provider_atai.emulator.files import Files
 from airflow_provider_atai.emulator.store import Store
+from airflow_provider_atai.emulator.whole_numbers import WholeNumber
 
 _DEFAULT_PAGE = 100
 _LARGEST_PAGE = 1000
 
 
-class ShardQuery(BaseModel):
+class FileFilter(BaseModel):
     """
-    :param shard_index: which stretch of ``max_items_per_shard`` files; -1 means all of them.
     :param file_type: only files of this MIME type.
     :param file_uid: only the file with this uid.
     """
 
-    shard_index: int = Field(-1, ge=-1)
-    max_items_per_shard: int = Field(-1, ge=-1, le=_LARGEST_PAGE)
     file_type: str | None = None
     file_uid: str | None = None
+
+    def condition(self, org: str) -> tuple[str, list[str]]:
+        """Return the condition for an organisation's files that pass, in SQL, and its values."""
+        conditions, values = ["org = ?", "state = 'current'"], [org]
+        for column, value in (("file_type", self.file_type), ("file_uid", self.file_uid)):
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                values.append(value)
+        return " AND ".join(conditions), values
+
+
+class ShardQuery(BaseModel):
+    """
+    :param shard_index: which stretch of ``max_items_per_shard`` files; -1 means all of them.
+    :param max_items_per_shard: files in a stretch; -1 means all of them.
+    """
+
+    shard_index: WholeNumber = Field(-1, ge=-1)
+    max_items_per_shard: WholeNumber = Field(-1, ge=-1, le=_LARGEST_PAGE)
 
 
 class PageQuery(BaseModel):
@@ -37,7 +54,7 @@ class PageQuery(BaseModel):
     :param before: the cursor of a page's beginning. Not together with ``after``.
     """
 
-    limit: int | None = Field(None, ge=1, le=_LARGEST_PAGE)
+    limit: WholeNumber | None = Field(None, ge=1, le=_LARGEST_PAGE)
     after: str | None = None
     before: str | None = None
 
@@ -47,21 +64,19 @@ class PageQuery(BaseModel):
         return any(value is not None for value in (self.limit, self.after, self.before))
 
 
-def sharded(store: Store, files: Files, org: str, query: ShardQuery) -> list[dict[str, Any]]:
+def sharded(
+    store: Store, files: Files, org: str, filters: FileFilter, query: ShardQuery
+) -> list[dict[str, Any]]:
     """Return the documented array, oldest file first."""
-    conditions, values = ["org = ?", "state = 'current'"], [org]
-    for column, value in (("file_type", query.file_type), ("file_uid", query.file_uid)):
-        if value is not None:
-            conditions.append(f"{column} = ?")
-            values.append(value)
-    rows = store.all(f"SELECT * FROM files WHERE {' AND '.join(conditions)} ORDER BY pk", values)
+    condition, values = filters.condition(org)
+    rows = store.all(f"SELECT * FROM files WHERE {condition} ORDER BY pk", values)
     shard, size = query.shard_index, query.max_items_per_shard
     if shard >= 0 and size >= 0:
         rows = rows[shard * size : (shard + 1) * size]
     return [files.metadata(row) for row in rows]
 
 
-def page(store: Store, files: Files, org: str, query: PageQuery) -> dict[str, Any]:
+def page(store: Store, files: Files, org: str, filters: FileFilter, query: PageQuery) -> dict[str, Any]:
     """
     Return the page that the official client reads, newest file first.
 
@@ -71,27 +86,27 @@ def page(store: Store, files: Files, org: str, query: PageQuery) -> dict[str, An
         raise invalid("after and before exclude each other")
     backwards = query.before is not None
     position = _position(query.before if backwards else query.after)
+    condition, values = filters.condition(org)
+
+    def exists(comparison: str, edge: Sequence[sqlite3.Row]) -> bool:
+        statement = f"SELECT 1 FROM files WHERE {condition} AND pk {comparison} ?"
+        return bool(edge) and store.first(statement, (*values, edge[0]["pk"])) is not None
+
     comparison, order = (">", "ASC") if backwards else ("<", "DESC")
-    condition = "" if position is None else f"AND pk {comparison} {position}"
+    beyond = "" if position is None else f"AND pk {comparison} {position}"
     rows = store.all(
-        f"SELECT * FROM files WHERE org = ? AND state = 'current' {condition} ORDER BY pk {order} LIMIT ?",
-        (org, query.limit or _DEFAULT_PAGE),
+        f"SELECT * FROM files WHERE {condition} {beyond} ORDER BY pk {order} LIMIT ?",
+        (*values, query.limit or _DEFAULT_PAGE),
     )
     if backwards:
         rows.reverse()
-    older = _exists(store, org, "<", rows[-1:])
-    newer = _exists(store, org, ">", rows[:1])
+    older, newer = exists("<", rows[-1:]), exists(">", rows[:1])
     return {
         "data": [files.metadata(row) for row in rows],
         "has_more": newer if backwards else older,
         "next_cursor": _cursor(rows[-1]["pk"]) if older else None,
         "prev_cursor": _cursor(rows[0]["pk"]) if newer else None,
     }
-
-
-def _exists(store: Store, org: str, comparison: str, edge: Sequence[sqlite3.Row]) -> bool:
-    statement = f"SELECT 1 FROM files WHERE org = ? AND state = 'current' AND pk {comparison} ?"
-    return bool(edge) and store.first(statement, (org, edge[0]["pk"])) is not None
 
 
 def _cursor(pk: int) -> str:

@@ -23,7 +23,7 @@ class Files:
     """
     The files of every organisation.
 
-    :param on_lost: called with the uid of a file that was overwritten or deleted.
+    :param on_lost: called with the uid of a file that is overwritten or deleted, in the same transaction.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class Files:
         with self._store.transaction():
             if before is not None:
                 self._store.write("UPDATE files SET state = 'orphaned' WHERE pk = ?", (before["pk"],))
+                self._on_lost(before["file_uid"])
             self._store.insert(
                 "files",
                 org=org,
@@ -106,7 +107,7 @@ class Files:
                 ingested_at=self.now() + self._life().ingest,
             )
         if before is not None:
-            self._lose(before["file_uid"])
+            self._remove(before["file_uid"])
         return self.required(org, file_id)
 
     def delete(self, org: str, file_id: str) -> sqlite3.Row:
@@ -116,8 +117,10 @@ class Files:
         :raises RefusedError: 404.
         """
         row = self.required(org, file_id)
-        self._store.write("UPDATE files SET state = 'deleted' WHERE pk = ?", (row["pk"],))
-        self._lose(row["file_uid"])
+        with self._store.transaction():
+            self._store.write("UPDATE files SET state = 'deleted' WHERE pk = ?", (row["pk"],))
+            self._on_lost(row["file_uid"])
+        self._remove(row["file_uid"])
         return row
 
     def content(self, org: str, file_id: str) -> Path:
@@ -130,7 +133,7 @@ class Files:
         if row is not None:
             return self._folder / str(row["file_uid"])
         gone = "SELECT 1 FROM files WHERE org = ? AND file_id = ? AND state = 'deleted'"
-        coming = "SELECT 1 FROM uploads WHERE org = ? AND file_id = ? AND state = 'open'"
+        coming = "SELECT 1 FROM uploads WHERE org = ? AND file_id = ? AND state != 'completed'"
         for statement, what in ((coming, "still uploading"), (gone, "deleted")):
             if self._store.first(statement, (org, file_id)) is not None:
                 raise RefusedError(400, "invalid_parameter", f"File {file_id} is {what}")
@@ -157,9 +160,8 @@ class Files:
         shutil.rmtree(self._folder)
         self._folder.mkdir()
 
-    def _lose(self, file_uid: str) -> None:
+    def _remove(self, file_uid: str) -> None:
         (self._folder / file_uid).unlink(missing_ok=True)
-        self._on_lost(file_uid)
 
 
 def read_attributes(path: Path, file_type: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, JSONResponse
 
 from airflow_provider_atai.emulator.authentication import organisation_of
-from airflow_provider_atai.emulator.file_listing import PageQuery, ShardQuery, page, sharded
+from airflow_provider_atai.emulator.file_listing import FileFilter, PageQuery, ShardQuery, page, sharded
 from airflow_provider_atai.emulator.proxy_uploads import take_upload
 from airflow_provider_atai.emulator.settings import CLIENT_PREFIX
 from airflow_provider_atai.emulator.state import Emulator
@@ -34,12 +34,15 @@ def files_router(emulator: Emulator) -> APIRouter:
 
     @router.get("/metadata")
     async def list_metadata(
-        request: Request, shards: Annotated[ShardQuery, Depends()], pages: Annotated[PageQuery, Depends()]
+        request: Request,
+        filters: Annotated[FileFilter, Depends()],
+        shards: Annotated[ShardQuery, Depends()],
+        pages: Annotated[PageQuery, Depends()],
     ) -> JSONResponse:
         org = organisation_of(request)
         if pages.is_asked_for or request.url.path.startswith(f"{CLIENT_PREFIX}/"):
-            return JSONResponse(page(emulator.store, emulator.files, org, pages))
-        return JSONResponse(sharded(emulator.store, emulator.files, org, shards))
+            return JSONResponse(page(emulator.store, emulator.files, org, filters, pages))
+        return JSONResponse(sharded(emulator.store, emulator.files, org, filters, shards))
 
     @router.get("/metadata/{file_id}")
     async def metadata(request: Request, file_id: str) -> JSONResponse:

@@ -10,30 +10,29 @@ from fastapi.responses import JSONResponse, Response
 
 from airflow_provider_atai.api.fine_tune import JobStatus
 from airflow_provider_atai.emulator.authentication import organisation_of
-from airflow_provider_atai.emulator.errors import invalid, not_found
+from airflow_provider_atai.emulator.errors import invalid
 from airflow_provider_atai.emulator.ids import MAX_JOB_ID_LENGTH
 from airflow_provider_atai.emulator.job_requests import CreateJob, check
 from airflow_provider_atai.emulator.job_rows import record_of
 from airflow_provider_atai.emulator.life_cycle import TERMINAL
-from airflow_provider_atai.emulator.settings import API_PREFIX, DEFAULT_MODEL
+from airflow_provider_atai.emulator.settings import DEFAULT_MODEL, LARGEST_INTEGER
 from airflow_provider_atai.emulator.state import Emulator
+from airflow_provider_atai.emulator.strict_json import StrictJsonRoute
+from airflow_provider_atai.emulator.whole_numbers import WholeNumber
 
 _JobId = Annotated[str, Path(min_length=1, max_length=MAX_JOB_ID_LENGTH)]
-_Limit = Annotated[int, Query(ge=-1)]
-_Offset = Annotated[int, Query(ge=0)]
+_Limit = Annotated[WholeNumber, Query(ge=-1, le=LARGEST_INTEGER)]
+_Offset = Annotated[WholeNumber, Query(ge=0, le=LARGEST_INTEGER)]
 
 
 def fine_tune_router(emulator: Emulator) -> APIRouter:
     """Return the routes under ``/fine-tune``."""
-    router = APIRouter(prefix="/fine-tune")
+    router = APIRouter(prefix="/fine-tune", route_class=StrictJsonRoute)
     _add_third_party_routes(router, emulator)
-
-    def organisation(request: Request) -> str:
-        return _organisation(request, emulator)
 
     @router.post("/jobs")
     async def create(request: Request, body: CreateJob) -> JSONResponse:
-        org = organisation(request)
+        org = organisation_of(request)
         check(body, emulator.switches)
         datasets, file_uids = [], []
         for dataset in body.config.datasets:
@@ -53,7 +52,7 @@ def fine_tune_router(emulator: Emulator) -> APIRouter:
         statuses: Annotated[list[JobStatus] | None, Query()] = None,
     ) -> JSONResponse:
         rows = emulator.jobs.list(
-            organisation(request),
+            organisation_of(request),
             limit=limit,
             offset=offset,
             statuses=[status.value for status in statuses or ()],
@@ -62,21 +61,23 @@ def fine_tune_router(emulator: Emulator) -> APIRouter:
 
     @router.get("/jobs/{job_id}")
     async def get(request: Request, job_id: _JobId) -> JSONResponse:
-        return JSONResponse(record_of(emulator.jobs.get(organisation(request), job_id)))
+        return JSONResponse(record_of(emulator.jobs.get(organisation_of(request), job_id)))
 
     @router.put("/jobs/{job_id}/stop")
     async def stop(request: Request, job_id: _JobId) -> JSONResponse:
-        return JSONResponse(record_of(emulator.jobs.stop(organisation(request), job_id)))
+        return JSONResponse(record_of(emulator.jobs.stop(organisation_of(request), job_id)))
 
     @router.put("/jobs/{job_id}/cancel")
     async def cancel(request: Request, job_id: _JobId) -> JSONResponse:
-        return JSONResponse(record_of(emulator.jobs.cancel(organisation(request), job_id)))
+        return JSONResponse(record_of(emulator.jobs.cancel(organisation_of(request), job_id)))
 
     @router.get("/jobs/{job_id}/metrics")
     async def metrics(
         request: Request, job_id: _JobId, limit: _Limit = -1, offset: _Offset = 0
     ) -> JSONResponse:
-        return JSONResponse(emulator.jobs.metrics(organisation(request), job_id, limit=limit, offset=offset))
+        return JSONResponse(
+            emulator.jobs.metrics(organisation_of(request), job_id, limit=limit, offset=offset)
+        )
 
     return router
 
@@ -93,24 +94,13 @@ def _resolved(emulator: Emulator, org: str, file_id: str) -> sqlite3.Row:
 
 
 def _add_third_party_routes(router: APIRouter, emulator: Emulator) -> None:
-    def organisation(request: Request) -> str:
-        if not emulator.switches.third_party_endpoints:
-            raise not_found("Not Found")
-        return _organisation(request, emulator)
-
     @router.delete("/jobs/{job_id}")
     async def delete(request: Request, job_id: _JobId) -> Response:
-        emulator.jobs.delete(organisation(request), job_id)
+        emulator.jobs.delete(organisation_of(request), job_id)
         return Response(status_code=200)
 
     @router.get("/status")
     async def runner_status(request: Request) -> JSONResponse:
-        organisation(request)
-        busy = any(status not in TERMINAL for status in emulator.jobs.counts())
+        counts = emulator.jobs.counts(organisation_of(request))
+        busy = any(status not in TERMINAL for status in counts)
         return JSONResponse({"status": "BUSY" if busy else "READY"})
-
-
-def _organisation(request: Request, emulator: Emulator) -> str:
-    if not request.url.path.startswith(API_PREFIX) and not emulator.switches.fine_tune_under_api:
-        raise not_found("Not Found")
-    return organisation_of(request)

@@ -43,39 +43,45 @@ class Gateway:
         number = self._emulator.requests.begin(method, raw_path, query, hit[0] if hit else None)
         body = _JsonBody(scope, receive)
         status = _Status(send)
+        is_to_drop = False
         try:
             if hit is None:
                 await self._app(scope, body.receive, status.send)
             else:
-                await self._misbehave(hit[1], scope, body.receive, status.send)
+                is_to_drop = await self._misbehave(hit[1], scope, body.receive, status.send)
         finally:
             self._emulator.requests.end(number, status.sent, body.content)
+        # After the log: who has lost the connection may read it at once.
+        if is_to_drop:
+            await self._hang_up(scope, receive)
 
-    async def _misbehave(self, rule: FaultRule, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _misbehave(self, rule: FaultRule, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Do what a rule says, and return whether the connection has to be closed then."""
+        answer = fault_answer(rule) if rule.effect == "answer" else Answer()
         if rule.effect in ("answer", "drop_before"):
             # For the log; nothing else reads it.
             await _read_to_the_end(receive)
-        if rule.effect == "answer":
-            await asyncio.sleep(rule.delay)
-            await fault_answer(rule).send(send)
-            return
-        answer = Answer()
-        if rule.effect != "drop_before":
+        else:
             await self._app(scope, receive, answer.collect)
+        if rule.retry_after is not None:
+            answer.headers.append((b"retry-after", str(rule.retry_after).encode()))
         await asyncio.sleep(rule.delay)
         half = answer.body[: len(answer.body) // 2]
         match rule.effect:
             case "drop_before" | "drop_after":
-                await self._hang_up(scope, receive)
+                return True
             case "drop_midway":
-                await answer.send(send, body=half, more=True)
-                await self._hang_up(scope, receive)
+                # With an empty body the head would be the whole answer.
+                if answer.body:
+                    await answer.send(send, body=half, more=True)
+                return True
             case "truncate":
                 await answer.send(send, body=half)
             case "merge":
                 await answer.send(send, body=_merged(answer.body, rule))
-            case "delay":
+            case "answer" | "delay":
                 await answer.send(send)
+        return False
 
     async def _hang_up(self, scope: Scope, receive: Receive) -> None:
         self._drop(scope)
@@ -123,30 +129,29 @@ async def _read_to_the_end(receive: Receive) -> None:
 
 def fault_answer(rule: FaultRule) -> Answer:
     """Return the answer of a rule whose effect is ``answer``."""
-    headers = [] if rule.retry_after is None else [("Retry-After", str(rule.retry_after))]
     status = rule.status or {"url_expired": 403, "token_expired": 400}.get(rule.body, 503)
     match rule.body:
         case "errors":
-            return json_answer(status, envelope([error_entry(rule.code, rule.message)]), headers)
+            return json_answer(status, envelope([error_entry(rule.code, rule.message)]))
         case "detail":
-            return json_answer(status, {"detail": rule.message}, headers)
+            return json_answer(status, {"detail": rule.message})
         case "detail_list":
             entry = {"loc": ["body"], "msg": rule.message, "type": "value_error"}
-            return json_answer(status, {"detail": [entry]}, headers)
+            return json_answer(status, {"detail": [entry]})
         case "old_error":
             error = {"code": rule.code, "message": rule.message, "details": {"retry_after": rule.retry_after}}
-            return json_answer(status, {"error": error}, headers)
+            return json_answer(status, {"error": error})
         case "html":
             page = f"<html><head><title>{status}</title></head><body><h1>{rule.message}</h1></body></html>"
-            return answer_of(status, page.encode(), "text/html; charset=utf-8", headers)
+            return answer_of(status, page.encode(), "text/html; charset=utf-8")
         case "json":
-            return json_answer(status, rule.content, headers)
+            return json_answer(status, rule.content)
         case "url_expired":
             return storage_error(status, "AccessDenied", "Request has expired")
         case "token_expired":
             return storage_error(status, "TokenExpired", "The provided token has expired.")
         case _:
-            return answer_of(status, b"", None, headers)
+            return answer_of(status, b"", None)
 
 
 def storage_error(status: int, code: str, message: str) -> Answer:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from airflow_provider_atai.emulator.errors import RefusedError, invalid, missing
+from airflow_provider_atai.emulator.errors import RefusedError, missing
 from airflow_provider_atai.emulator.ids import MAX_JOB_ID_LENGTH
+from airflow_provider_atai.emulator.request_bodies import RequestBody, refuse_unknown_fields
 from airflow_provider_atai.emulator.settings import KNOWN_MODELS, Switches
 
 _REQUIRED = {"none": (), "train": ("train",), "train_and_eval": ("train", "eval")}
 _Text = Annotated[str, Field(min_length=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
+def _reachable(job_id: str) -> str:
+    if "/" in job_id or job_id in (".", ".."):
+        raise ValueError("no path could name such a job")
+    return job_id
 
 
-class Dataset(_Strict):
+_JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID_LENGTH), AfterValidator(_reachable)]
+
+
+class Dataset(RequestBody):
     """One entry of a job's datasets."""
 
     name: _Text
@@ -26,18 +32,18 @@ class Dataset(_Strict):
     file_ids: list[_Text] = Field(min_length=1)
 
 
-class JobConfig(_Strict):
+class JobConfig(RequestBody):
     """What a job trains, and on what."""
 
     model: _Text | None = None
     datasets: list[Dataset] = Field(min_length=1)
 
 
-class CreateJob(_Strict):
+class CreateJob(RequestBody):
     """The whole body."""
 
     name: _Text
-    id: Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID_LENGTH)] | None = None
+    id: _JobId | None = None
     config: JobConfig
 
 
@@ -51,11 +57,7 @@ def check(request: CreateJob, switches: Switches) -> None:
     for split in _REQUIRED[switches.required_splits]:
         if split not in present:
             raise missing(f"config.datasets has no dataset whose split is {split!r}")
-    if switches.extra_fields == "refused":
-        parts: list[_Strict] = [request, request.config, *request.config.datasets]
-        extra = sorted({name for part in parts for name in part.model_extra or ()})
-        if extra:
-            raise invalid(f"Unknown fields: {', '.join(extra)}")
+    refuse_unknown_fields(switches, request, request.config, *request.config.datasets)
     model = request.config.model
     if switches.unknown_model == "refused" and model is not None and model not in KNOWN_MODELS:
         raise RefusedError(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_atai.emulator.life_cycle import Outcome, Transition, trained_seconds
-from airflow_provider_atai.emulator.settings import Life
+from airflow_provider_atai.emulator.settings import Life, Switches
 from airflow_provider_atai.emulator.timestamps import microseconds
 from airflow_provider_atai.emulator.training_metrics import checkpoint_records
 
@@ -50,10 +50,23 @@ def next_at(plan: Sequence[Transition], after: float) -> float | None:
 
 def checkpoints_of(row: sqlite3.Row, now: float) -> list[dict[str, Any]]:
     """Return the metrics of the checkpoints that a job has at a time of the job clock."""
-    life = life_of(row)
-    seconds = life.running / life.checkpoints
+    life, seconds = life_of(row), row["checkpoint_seconds"]
     # A sum of thirds may miss the last checkpoint by a rounding error.
     reached = min(life.checkpoints, int(trained_seconds(plan_of(row), now) / seconds + 1e-6))
     return checkpoint_records(
         row["id"], reached=reached, total=life.checkpoints, steps=life.checkpoint_steps, seconds=seconds
     )
+
+
+def inference_config_path(row: sqlite3.Row, status: str, now: float, switches: Switches) -> str | None:
+    """Return the path of the result that a job has once it comes to a status, or None."""
+    if status == "COMPLETED":
+        usual = switches.completed_inference_config
+    elif status == "STOPPED":
+        usual = switches.stopped_inference_config and bool(checkpoints_of(row, now))
+    else:
+        return None
+    wanted = outcome_of(row).inference_config
+    if not (usual if wanted is None else wanted):
+        return None
+    return f"s3://atai-finetune/inference-configs/{row['id']}.yaml"

@@ -10,12 +10,21 @@ from typing import Any
 from airflow_provider_atai.emulator.clock import JobClock, real_now
 from airflow_provider_atai.emulator.errors import conflict, not_found
 from airflow_provider_atai.emulator.ids import server_job_id, type_id
-from airflow_provider_atai.emulator.job_rows import checkpoints_of, life_of, next_at, outcome_of, plan_of
+from airflow_provider_atai.emulator.job_rows import (
+    checkpoints_of,
+    inference_config_path,
+    life_of,
+    next_at,
+    outcome_of,
+    plan_of,
+)
 from airflow_provider_atai.emulator.life_cycle import (
     TERMINAL,
     Outcome,
     Transition,
     cancelled,
+    checkpoint_seconds,
+    ended,
     plan_life,
     replanned,
     stopped,
@@ -96,6 +105,7 @@ class Jobs:
                 plan=json.dumps(plan),
                 next_at=plan[1].at if len(plan) > 1 else None,
                 life=life.model_dump_json(),
+                checkpoint_seconds=checkpoint_seconds(plan, life),
                 outcome=outcome.model_dump_json(),
             )
         # A life may be planned to change in the moment in which it begins.
@@ -129,15 +139,19 @@ class Jobs:
         """
         now = self.settle()
         row = self._required(org, job_id)
-        policy = self._switches().stop_finalizing
+        plan, outcome, policy = plan_of(row), outcome_of(row), self._switches().stop_finalizing
         if row["status"] in TERMINAL:
             return self._already_over(row, "stop")
         if row["status"] == "FINALIZING" and policy == "conflict":
             raise conflict(f"Cannot stop job {job_id}: its status is FINALIZING")
-        if row["status"] == "STOPPING" or (row["status"] == "FINALIZING" and policy == "ignored"):
+        is_stuck = row["status"] == "STOPPING" and next_at(plan, now) is None
+        if is_stuck or (row["status"] == "FINALIZING" and policy == "ignored"):
             return row
-        stuck = outcome_of(row).status == "STOPPING"
-        return self._replan(row, stopped(plan_of(row), now, None if stuck else life_of(row).stopping), now)
+        if row["status"] == "STOPPING":
+            # Perhaps one that only shows this status for a while, and would go on training.
+            return self._replan(row, ended(plan, now, "STOPPED"), now)
+        stopping = outcome.for_seconds if outcome.status == "STOPPING" else life_of(row).stopping
+        return self._replan(row, stopped(plan, now, stopping), now)
 
     def cancel(self, org: str, job_id: str) -> sqlite3.Row:
         """
@@ -188,10 +202,7 @@ class Jobs:
             f"SELECT * FROM jobs WHERE {column} = ? AND status NOT IN ({', '.join('?' * len(TERMINAL))})",
             (value, *TERMINAL),
         )
-        for row in active:
-            fresh = plan_life(row["born"], life_of(row), outcome)
-            self._replan(row, replanned(plan_of(row), fresh, now), now, outcome)
-        return len(active)
+        return sum(self._decide(row, outcome, now) for row in active)
 
     def lose_file(self, file_uid: str) -> None:
         """Let the jobs that have not read a file yet fail when they want to: it is gone."""
@@ -204,10 +215,14 @@ class Jobs:
                 plan = [t for t in plan_of(row) if t.at < start]
                 self._replan(row, [*plan, Transition(start, "FAILED")], now)
 
-    def counts(self) -> dict[str, int]:
-        """Return how many jobs there are of each status that occurs."""
+    def counts(self, org: str | None = None) -> dict[str, int]:
+        """Return how many jobs, of one organisation or of all, there are of each status that occurs."""
         self.settle()
-        rows = self._store.all("SELECT status, COUNT(*) AS number FROM jobs GROUP BY status ORDER BY status")
+        rows = self._store.all(
+            "SELECT status, COUNT(*) AS number FROM jobs WHERE ? IS NULL OR org = ? "
+            "GROUP BY status ORDER BY status",
+            (org, org),
+        )
         return {row["status"]: row["number"] for row in rows}
 
     def _find(self, org: str, job_id: str) -> sqlite3.Row | None:
@@ -231,6 +246,22 @@ class Jobs:
             raise conflict(f"Cannot {verb} job {row['id']}: its status is {row['status']}")
         return row
 
+    def _decide(self, row: sqlite3.Row, outcome: Outcome, now: float) -> bool:
+        if row["status"] == "STOPPING":
+            # It does not come back: only how it ends can change.
+            if outcome.status in TERMINAL:
+                self._replan(row, ended(plan_of(row), now, outcome.status), now, outcome)
+            return outcome.status in TERMINAL
+        life = life_of(row)
+        plan = replanned(plan_of(row), plan_life(row["born"], life, outcome), now)
+        # Never longer than before, which would take checkpoints away that there are.
+        self._store.write(
+            "UPDATE jobs SET checkpoint_seconds = min(checkpoint_seconds, ?) WHERE pk = ?",
+            (checkpoint_seconds(plan, life), row["pk"]),
+        )
+        self._replan(row, plan, now, outcome)
+        return True
+
     def _replan(
         self, row: sqlite3.Row, plan: Sequence[Transition], now: float, outcome: Outcome | None = None
     ) -> sqlite3.Row:
@@ -243,6 +274,11 @@ class Jobs:
             (json.dumps(plan), pending[0].at if pending else None, text, row["pk"]),
         )
         self.settle()
+        if pending and pending[0].at <= now:
+            # A request changes a job when it comes, also while the job clock stands still.
+            self._store.write(
+                "UPDATE jobs SET updated_at = max(updated_at, ?) WHERE pk = ?", (real_now(), row["pk"])
+            )
         return self._row(row["pk"])
 
     def _carry_out(self, row: sqlite3.Row, clock: JobClock, wall: float, now: float) -> None:
@@ -255,20 +291,7 @@ class Jobs:
                 last.status,
                 updated,
                 next_at(plan, last.at),
-                self._inference_config_path(row, last, now),
+                inference_config_path(row, last.status, now, self._switches()),
                 row["pk"],
             ),
         )
-
-    def _inference_config_path(self, row: sqlite3.Row, last: Transition, now: float) -> str | None:
-        switches = self._switches()
-        if last.status == "COMPLETED":
-            usual = switches.completed_inference_config
-        elif last.status == "STOPPED":
-            usual = switches.stopped_inference_config and bool(checkpoints_of(row, now))
-        else:
-            return None
-        wanted = outcome_of(row).inference_config
-        if not (usual if wanted is None else wanted):
-            return None
-        return f"s3://atai-finetune/inference-configs/{row['id']}.yaml"

@@ -38,11 +38,11 @@ class Outcome(BaseModel):
     :param inference_config: whether the ended job has an inference_config_path. Default: as the switches say.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     status: Annotated[str, Field(min_length=1)] = JobStatus.COMPLETED.value
-    at: float | str | None = None
-    for_seconds: float | None = None
+    at: Annotated[float, Field(ge=0)] | str | None = None
+    for_seconds: Annotated[float, Field(ge=0)] | None = None
     inference_config: bool | None = None
 
 
@@ -99,6 +99,18 @@ def stopped(plan: Sequence[Transition], now: float, stopping: float | None) -> l
 def cancelled(plan: Sequence[Transition], now: float) -> list[Transition]:
     """Return the plan of a job that is cancelled now."""
     return [*(t for t in plan if t.at <= now), Transition(now, "CANCELLED")]
+
+
+def ended(plan: Sequence[Transition], now: float, status: str) -> list[Transition]:
+    """Return the plan of a job that is STOPPING, and ends at its next change, or now if there is none."""
+    at = next((transition.at for transition in plan if transition.at > now), now)
+    return [*(t for t in plan if t.at <= now), Transition(at, status)]
+
+
+def checkpoint_seconds(plan: Sequence[Transition], life: Life) -> float:
+    """Return the time between two checkpoints: a job that RUNs shortly and COMPLETEs has all of them, too."""
+    planned = trained_seconds(plan, plan[-1].at) if plan[-1].status == "COMPLETED" else life.running
+    return min(life.running, planned or life.running) / life.checkpoints
 
 
 def trained_seconds(plan: Sequence[Transition], now: float) -> float:

@@ -19,16 +19,19 @@ class Organisations:
 
     def __init__(self, store: Store, keys: Sequence[str]) -> None:
         self._store = store
-        self._keys = tuple(dict.fromkeys(keys))
-        if keys or store.first("SELECT 1 FROM organisations") is None:
-            self.restore()
+        if keys or store.setting("start_keys") is None:
+            hashes = [_hash(key) for key in dict.fromkeys(keys or (DEFAULT_API_KEY,))]
+            with store.transaction():
+                store.set_setting("start_keys", hashes)
+                self.restore()
 
     def restore(self) -> None:
         """Take the keys of the start again."""
-        # Out of the way first: keys may have been handed from one organisation to another meanwhile.
-        self._store.write("UPDATE organisations SET key_hash = uuid")
-        for position, key in enumerate(self._keys or (DEFAULT_API_KEY,)):
-            self.set_key(key, position)
+        with self._store.transaction():
+            # Out of the way first: keys may have been handed from one organisation to another meanwhile.
+            self._store.write("UPDATE organisations SET key_hash = uuid")
+            for position, key_hash in enumerate(self._store.setting("start_keys")):
+                self._give(key_hash, position)
 
     def set_key(self, key: str, position: int = 0) -> None:
         """
@@ -40,11 +43,7 @@ class Organisations:
         owner = self._store.first("SELECT position FROM organisations WHERE key_hash = ?", (_hash(key),))
         if owner is not None and owner["position"] != position:
             raise ValueError("Another organisation has this key")
-        row = self._store.first("SELECT uuid FROM organisations WHERE position = ?", (position,))
-        uuid = type_id("org") if row is None else row["uuid"]
-        self._store.write(
-            "INSERT OR REPLACE INTO organisations VALUES (?, ?, ?)", (uuid, _hash(key), position)
-        )
+        self._give(_hash(key), position)
 
     def of_header(self, authorization: str) -> str | None:
         """Return the organisation's uuid for an Authorization header, or None when the key is not known."""
@@ -53,6 +52,11 @@ class Organisations:
             return None
         row = self._store.first("SELECT uuid FROM organisations WHERE key_hash = ?", (_hash(key.strip()),))
         return None if row is None else str(row["uuid"])
+
+    def _give(self, key_hash: str, position: int) -> None:
+        row = self._store.first("SELECT uuid FROM organisations WHERE position = ?", (position,))
+        uuid = type_id("org") if row is None else row["uuid"]
+        self._store.write("INSERT OR REPLACE INTO organisations VALUES (?, ?, ?)", (uuid, key_hash, position))
 
 
 def _hash(key: str) -> str:

@@ -8,11 +8,17 @@ import binascii
 import re
 import shutil
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+# Starlette parses forms with it, and says only when the first one comes that it is not there.
+import python_multipart  # noqa: F401
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 
 from airflow_provider_atai.emulator.errors import RefusedError, invalid, missing
 from airflow_provider_atai.emulator.files import read_attributes
@@ -40,7 +46,7 @@ async def take_upload(emulator: Emulator, org: str, request: Request, *, encoded
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > largest + _MULTIPART_OVERHEAD:
         raise _too_large(largest)
-    async with request.form() as form:
+    async with _form_of(request) as form:
         parts = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
         if not parts:
             raise missing("The request has no file part with a filename")
@@ -61,6 +67,19 @@ async def take_upload(emulator: Emulator, org: str, request: Request, *, encoded
         finally:
             content.unlink(missing_ok=True)
     return {"is_valid": True, "file_id": row["file_id"], "file_uid": row["file_uid"]}
+
+
+@asynccontextmanager
+async def _form_of(request: Request) -> AsyncIterator[FormData]:
+    try:
+        form = await request.form()
+    except HTTPException as error:
+        problem = {"type": "multipart_invalid", "loc": ("body",), "msg": error.detail}
+        raise RequestValidationError([problem]) from error
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 def unsupported_type(file_type: str, supported: tuple[str, ...]) -> RefusedError:

@@ -6,8 +6,10 @@ pytest loads this module in every run of an environment that has the package, so
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -44,4 +46,11 @@ def atai_emulator(atai_emulator_server: EmulatorControl, monkeypatch: pytest.Mon
     """
     atai_emulator_server.reset()
     monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", atai_emulator_server.connection_json)
+    # Some HTTP clients read the one name, some the other; a proxy could not reach the emulator.
+    listed = [os.environ[name] for name in ("no_proxy", "NO_PROXY") if os.environ.get(name)]
+    direct = (
+        "*" if "*" in listed else ",".join([*listed, str(urlsplit(atai_emulator_server.root_url).hostname)])
+    )
+    monkeypatch.setenv("NO_PROXY", direct)
+    monkeypatch.setenv("no_proxy", direct)
     return atai_emulator_server

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import sqlite3
 from urllib.parse import parse_qsl, urlencode
 
 from airflow_provider_atai.emulator.clock import real_now
@@ -40,20 +40,10 @@ class RequestLog:
         text = None if not body else body.decode("utf-8", errors="replace")
         self._store.write("UPDATE requests SET status = ?, body = ? WHERE pk = ?", (status, text, pk))
 
-    def entries(self) -> list[dict[str, Any]]:
-        """Return the log, oldest first."""
-        return [
-            {
-                "time": microseconds(row["time"]),
-                "method": row["method"],
-                "path": row["path"],
-                "query": row["query"],
-                "status": row["status"],
-                "fault": row["fault"],
-                "body": _decoded(row["body"]),
-            }
-            for row in self._store.all("SELECT * FROM requests ORDER BY pk")
-        ]
+    def as_json(self) -> str:
+        """Return the log as a JSON array, oldest first."""
+        rows = self._store.all("SELECT * FROM requests ORDER BY pk")
+        return f"[{','.join(_entry(row) for row in rows)}]"
 
     def clear(self) -> None:
         """Forget every request."""
@@ -67,10 +57,20 @@ def _without_signature(query: str) -> str:
     return urlencode([(name, "removed" if name == SIGNATURE else value) for name, value in pairs])
 
 
-def _decoded(text: str | None) -> Any:
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+def _entry(row: sqlite3.Row) -> str:
+    entry = {
+        "time": microseconds(row["time"]),
+        "method": row["method"],
+        "path": row["path"],
+        "query": row["query"],
+        "status": row["status"],
+        "fault": row["fault"],
+        "body": row["body"],
+    }
+    if row["body"] is not None:
+        try:
+            return json.dumps(entry | {"body": json.loads(row["body"])}, allow_nan=False)
+        except (ValueError, RecursionError):
+            # No JSON, or more than JSON allows and Python takes: it stays the text that came.
+            pass
+    return json.dumps(entry)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -16,6 +18,8 @@ from airflow_provider_atai.emulator.app import create_app
 from airflow_provider_atai.emulator.state import Emulator
 
 _SHUTDOWN_SECONDS = 1
+# Longer than any pause between two polls: a pooled connection that is closed just then looks like an outage.
+_IDLE_SECONDS = 3600
 
 
 class Connections:
@@ -28,6 +32,11 @@ class Connections:
         """Close the connection of a request without another byte."""
         transport = self._transports.get(tuple(scope["client"]))
         if transport is not None:
+            number = os.dup(transport.get_extra_info("socket").fileno())
+            # Closing alone ends nothing while a process that was forked meanwhile has the socket too. The
+            # error is that of a client that has gone first.
+            with socket.socket(fileno=number) as connection, suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
             transport.abort()
 
     def protocol(self) -> type[H11Protocol]:
@@ -63,10 +72,13 @@ class EmulatorServer(uvicorn.Server):
             http=connections.protocol(),
             ws="none",
             lifespan="off",
+            # uvicorn's own configuration would close the log handlers of the process that it runs in.
+            log_config=None,
             log_level="warning",
             access_log=False,
             # A client's address must stay that of its socket: it is how a connection is found.
             proxy_headers=False,
+            timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
         super().__init__(config)

@@ -11,6 +11,8 @@ CLIENT_PREFIX = "/api"
 DEFAULT_API_KEY = "sk_emulator"
 HOW_TO_INSTALL = "pip install 'airflow-provider-atai[emulator]'"
 DEFAULT_MODEL = "Newton::c2_4_7b_251215a172f6d7"
+# What the database can hold.
+LARGEST_INTEGER = 2**63 - 1
 KNOWN_MODELS = (DEFAULT_MODEL, "Newton::c2_4_3b_251215dfe6a746")
 
 
@@ -85,15 +87,25 @@ class Switches(BaseModel):
         "errors", description="Body of a 404: the documented envelope, or a detail text."
     )
     part_number_base: Literal[0, 1] = Field(0, description="The number of the first part of an upload.")
-    part_size: int = Field(419_430_400, ge=1, description="Bytes in a part of a direct upload.")
-    presigned_url_seconds: float = Field(3600, description="How long a part's URL works. 0 or less: never.")
+    part_size: int = Field(
+        419_430_400, ge=1, le=LARGEST_INTEGER, description="Bytes in a part of a direct upload."
+    )
+    presigned_url_seconds: float = Field(
+        3600, ge=-1e9, le=1e9, description="How long a part's URL works. 0 or less: never."
+    )
     initiate_over_unfinished: Literal["conflict", "replace"] = Field(
         "conflict",
         description="What an initiate without resume_if_started does while an upload of that name is "
         "unfinished: answers 409, or aborts the older upload.",
     )
-    direct_max_bytes: int = Field(250_000_000_000, ge=1, description="Largest file of a direct upload.")
-    proxy_max_bytes: int = Field(512_000_000, ge=1, description="Largest body of POST /files, in bytes.")
+    direct_max_bytes: int = Field(
+        250_000_000_000, ge=1, le=LARGEST_INTEGER, description="Largest file of a direct upload."
+    )
+    proxy_max_bytes: int = Field(
+        512_000_000,
+        ge=1,
+        description="Largest file of POST /files and POST /files/base64, in bytes as they are sent.",
+    )
     proxy_application_json: Literal["accepted", "refused"] = Field(
         "accepted", description="Whether POST /files takes parts declared as application/json."
     )
@@ -102,7 +114,7 @@ class Switches(BaseModel):
 class Life(BaseModel):
     """How long things take, in seconds of the job clock, for jobs and files made from then on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     registered: float = Field(5, ge=0, description="Time in REGISTERED.")
     starting: float = Field(20, ge=0, description="Time in STARTING.")

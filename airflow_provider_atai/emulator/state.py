@@ -26,6 +26,7 @@ class Emulator:
     :param data_dir: an existing folder; what a former emulator left there is taken up again.
     :param api_keys: one key for each organisation; empty means those of the last time, or ``sk_emulator``.
     :param time_scale: seconds of the job clock in a real second; None means as the last time, or 1.
+    :raises DataDirInUseError: when another emulator has the folder.
     """
 
     switches: Switches
@@ -38,7 +39,8 @@ class Emulator:
         self, data_dir: Path, *, api_keys: Sequence[str] = (), time_scale: float | None = None
     ) -> None:
         self.store = Store(data_dir)
-        self._initial_scale = time_scale if time_scale is not None else 1.0
+        if time_scale is not None:
+            self.store.set_setting("start_scale", time_scale)
         self._restore_settings()
         self.organisations = Organisations(self.store, api_keys)
         self.outcomes = Outcomes(self.store)
@@ -83,6 +85,8 @@ class Emulator:
 
         :raises pydantic.ValidationError: for a switch or a value that there is not.
         """
+        # What has happened before the change stays as it was.
+        self.jobs.settle()
         self.switches = Switches.model_validate({**self.switches.model_dump(), **changes})
         self.store.set_setting("switches", self.switches.model_dump())
         return self.switches
@@ -98,18 +102,22 @@ class Emulator:
         return self.life
 
     def reset(self) -> None:
-        """Return to the state of a first start: no jobs, files, faults or log, default switches and keys."""
-        self.store.empty()
+        """Be as at the start: no jobs, files, faults or log, default switches, the keys and scale of then."""
+        with self.store.transaction():
+            self.store.empty()
+            self.organisations.restore()
+            self._restore_settings()
         self.files.empty()
         self.uploads.empty()
         self.faults.reload()
-        self._restore_settings()
-        self.organisations.restore()
 
     def _restore_settings(self) -> None:
         self.switches = Switches.model_validate(self.store.setting("switches") or {})
         self.life = Life.model_validate(self.store.setting("life") or {})
-        clock = self.store.setting("clock") or {"wall": real_now(), "scale": self._initial_scale}
+        clock = self.store.setting("clock") or {
+            "wall": real_now(),
+            "scale": self.store.setting("start_scale") or 1.0,
+        }
         self._begin_stretch(JobClock(**clock))
 
     def _begin_stretch(self, clock: JobClock) -> None:

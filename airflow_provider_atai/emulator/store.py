@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# The numbers of faults and requests are never given again, not even after a reset: who holds an old one must
+# not read or write what another has.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS organisations (
@@ -18,7 +21,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     pk INTEGER PRIMARY KEY, org TEXT NOT NULL, id TEXT NOT NULL, uuid TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL, config TEXT NOT NULL, file_uids TEXT NOT NULL, status TEXT NOT NULL,
     created_at REAL NOT NULL, updated_at REAL NOT NULL, born REAL NOT NULL, plan TEXT NOT NULL,
-    next_at REAL, life TEXT NOT NULL, outcome TEXT NOT NULL, inference_config_path TEXT
+    next_at REAL, life TEXT NOT NULL, checkpoint_seconds REAL NOT NULL, outcome TEXT NOT NULL,
+    inference_config_path TEXT
 );
 CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (org, id);
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (org, status, pk);
@@ -44,15 +48,19 @@ CREATE TABLE IF NOT EXISTS upload_parts (
     PRIMARY KEY (upload_id, number)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS faults (
-    pk INTEGER PRIMARY KEY, rule TEXT NOT NULL, seen INTEGER NOT NULL, fired INTEGER NOT NULL
+    pk INTEGER PRIMARY KEY AUTOINCREMENT, rule TEXT NOT NULL, seen INTEGER NOT NULL, fired INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS requests (
-    pk INTEGER PRIMARY KEY, time REAL NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL,
+    pk INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL,
     query TEXT NOT NULL, status INTEGER, fault INTEGER, body TEXT
 );
 """
 _EMPTIED_BY_RESET = ("jobs", "outcomes", "files", "uploads", "upload_parts", "faults", "requests")
-_SETTINGS_KEPT_BY_RESET = ("signing_secret",)
+_SETTINGS_KEPT_BY_RESET = ("signing_secret", "start_keys", "start_scale")
+
+
+class DataDirInUseError(Exception):
+    """Another emulator uses the data directory."""
 
 
 class Store:
@@ -60,10 +68,17 @@ class Store:
     One connection to the database, used by the server's event loop alone.
 
     :param data_dir: an existing folder.
+    :raises DataDirInUseError: when another emulator has it.
     """
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
+        self._lock = (data_dir / "lock").open("w", encoding="utf-8")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise DataDirInUseError(f"another emulator uses the data directory {data_dir}") from None
         # The loop may run in another thread than the one that builds the application.
         self._connection = sqlite3.connect(
             data_dir / "emulator.sqlite3", isolation_level=None, check_same_thread=False
@@ -95,7 +110,14 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make everything in the block happen or nothing of it. Must not be nested or awaited in."""
+        """
+        Make everything in the block happen or nothing of it. Must not be awaited in.
+
+        A block within another one is a part of it.
+        """
+        if self._connection.in_transaction:
+            yield
+            return
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -114,7 +136,7 @@ class Store:
         self.write("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
 
     def empty(self) -> None:
-        """Forget everything but the organisations and the secret that signs URLs."""
+        """Forget everything but the organisations, how the emulator was started, and what signs URLs."""
         with self.transaction():
             for table in _EMPTIED_BY_RESET:
                 self.write(f"DELETE FROM {table}")
@@ -122,5 +144,8 @@ class Store:
             self.write(f"DELETE FROM settings WHERE name NOT IN ({marks})", _SETTINGS_KEPT_BY_RESET)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and leave the data directory to others."""
         self._connection.close()
+        # Closing alone does not unlock it while a process that was forked meanwhile has the file too.
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        self._lock.close()

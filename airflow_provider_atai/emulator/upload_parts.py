@@ -37,15 +37,12 @@ def parts_of(row: sqlite3.Row) -> list[Part]:
     ]
 
 
-def check_parts(
-    parts: Sequence[Part], tokens: Mapping[int, str], stored: Mapping[int, sqlite3.Row], num_bytes: int
-) -> None:
+def check_parts(parts: Sequence[Part], tokens: Mapping[int, str], stored: Mapping[int, sqlite3.Row]) -> None:
     """
     Refuse to make a file of parts that do not fit.
 
     :param tokens: what the client says of the parts.
     :param stored: what storage has of them: ``etag`` and ``num_bytes``.
-    :param num_bytes: the size of the whole file, as announced.
     :raises RefusedError: 400.
     """
     for part in parts:
@@ -54,13 +51,12 @@ def check_parts(
         content = stored.get(part.number)
         if content is None or content["etag"] is None or content["etag"] != unquoted(tokens[part.number]):
             raise invalid(f"Part {part.number} was not uploaded, or not with this part_token")
-    received = sum(stored[part.number]["num_bytes"] for part in parts)
-    if received != num_bytes:
-        raise RefusedError(
-            400,
-            "invalid_file_size",
-            f"The parts have {received} bytes together; {num_bytes} were announced",
-        )
+        if content["num_bytes"] != part.length:
+            raise RefusedError(
+                400,
+                "invalid_file_size",
+                f"Part {part.number} has {content['num_bytes']} bytes; it should have {part.length}",
+            )
 
 
 def unquoted(token: str) -> str:
@@ -79,13 +75,22 @@ def check_numbers(parts: Mapping[int, Part] | set[int], numbers: Sequence[int] |
             raise invalid(f"There is no part {number}")
 
 
-def assemble(folder: Path, numbers: Sequence[int]) -> Path:
-    """Put the parts in a folder together, and return where the whole lies. Blocks as long as it takes."""
-    if len(numbers) == 1:
-        return folder / str(numbers[0])
+def part_file(number: int, etag: str) -> str:
+    """
+    Return the name of the file that holds a part.
+
+    It has the ETag in it: a part that is sent again must not change what the database says of the first.
+    """
+    return f"{number}-{etag}"
+
+
+def assemble(folder: Path, names: Sequence[str]) -> Path:
+    """Put files in a folder together, and return where the whole lies. Blocks as long as it takes."""
+    if len(names) == 1:
+        return folder / names[0]
     assembled = folder / "assembled"
     with assembled.open("wb") as target:
-        for number in numbers:
-            with (folder / str(number)).open("rb") as source:
+        for name in names:
+            with (folder / name).open("rb") as source:
                 shutil.copyfileobj(source, target, _CHUNK)
     return assembled

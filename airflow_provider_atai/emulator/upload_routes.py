@@ -6,19 +6,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from airflow_provider_atai.emulator.authentication import organisation_of
-from airflow_provider_atai.emulator.errors import RefusedError
+from airflow_provider_atai.emulator.errors import RefusedError, invalid
 from airflow_provider_atai.emulator.proxy_uploads import DIRECT_TYPES, base_name, unsupported_type
+from airflow_provider_atai.emulator.request_bodies import RequestBody, refuse_unknown_fields
 from airflow_provider_atai.emulator.state import Emulator
+from airflow_provider_atai.emulator.strict_json import StrictJsonRoute
+from airflow_provider_atai.emulator.upload_parts import unquoted
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-
-class InitiateUpload(_Strict):
+class InitiateUpload(RequestBody):
     """
     :param filename: its last segment becomes the file id.
     :param file_type: the MIME type.
@@ -32,36 +31,50 @@ class InitiateUpload(_Strict):
     resume_if_started: bool = False
 
 
-class PartNumbers(_Strict):
+class PartNumbers(RequestBody):
     """The parts that need fresh URLs."""
 
     part_numbers: list[int] = Field(min_length=1)
 
 
-class PartToken(_Strict):
+class PartToken(RequestBody):
     """A part, and the ETag that storage answered for it, with or without its quotes."""
 
     part_number: int
     part_token: Annotated[str, Field(min_length=1)]
 
 
-class PartTokens(_Strict):
+class PartTokens(RequestBody):
     """Some parts with their tokens."""
 
     parts: list[PartToken]
 
     def by_number(self) -> dict[int, str]:
-        """Return the tokens of the parts."""
-        return {part.part_number: part.part_token for part in self.parts}
+        """
+        Return the tokens of the parts.
+
+        :raises RefusedError: 400 when a part has two different ones.
+        """
+        tokens: dict[int, str] = {}
+        for part in self.parts:
+            first = tokens.setdefault(part.part_number, part.part_token)
+            if unquoted(first) != unquoted(part.part_token):
+                raise invalid(f"Part {part.part_number} is there twice, with different tokens")
+        return tokens
 
 
 def upload_router(emulator: Emulator) -> APIRouter:
     """Return the routes under ``/files/uploads``."""
-    router = APIRouter(prefix="/files/uploads")
+    router = APIRouter(prefix="/files/uploads", route_class=StrictJsonRoute)
     uploads = emulator.uploads
+
+    def tokens_of(body: PartTokens) -> dict[int, str]:
+        refuse_unknown_fields(emulator.switches, body, *body.parts)
+        return body.by_number()
 
     @router.post("/initiate")
     async def initiate(request: Request, body: InitiateUpload) -> JSONResponse:
+        refuse_unknown_fields(emulator.switches, body)
         if body.file_type not in DIRECT_TYPES:
             raise unsupported_type(body.file_type, DIRECT_TYPES)
         largest = emulator.switches.direct_max_bytes
@@ -78,18 +91,23 @@ def upload_router(emulator: Emulator) -> APIRouter:
 
     @router.post("/{upload_id}/parts/urls")
     async def part_urls(request: Request, upload_id: str, body: PartNumbers) -> JSONResponse:
-        row = uploads.open(organisation_of(request), upload_id)
-        return JSONResponse({"parts": uploads.part_urls(row, _root_url(request), body.part_numbers)})
+        refuse_unknown_fields(emulator.switches, body)
+        async with uploads.exclusive(upload_id):
+            row = uploads.open(organisation_of(request), upload_id)
+            return JSONResponse({"parts": uploads.part_urls(row, _root_url(request), body.part_numbers)})
 
     @router.post("/{upload_id}/parts/checkpoint")
     async def checkpoint(request: Request, upload_id: str, body: PartTokens) -> JSONResponse:
-        row = uploads.open(organisation_of(request), upload_id)
-        return JSONResponse({"num_checkpointed": uploads.checkpoint(row, body.by_number())})
+        tokens = tokens_of(body)
+        async with uploads.exclusive(upload_id):
+            uploads.checkpoint(uploads.open(organisation_of(request), upload_id), tokens)
+        return JSONResponse({"num_checkpointed": len(body.parts)})
 
     @router.post("/{upload_id}/complete")
     async def complete(request: Request, upload_id: str, body: PartTokens) -> JSONResponse:
-        row = uploads.open(organisation_of(request), upload_id)
-        file = await uploads.complete(row, body.by_number())
+        tokens = tokens_of(body)
+        async with uploads.exclusive(upload_id):
+            file = await uploads.complete(uploads.open(organisation_of(request), upload_id), tokens)
         return JSONResponse(
             {
                 "file_uid": file["file_uid"],
@@ -102,7 +120,8 @@ def upload_router(emulator: Emulator) -> APIRouter:
 
     @router.post("/{upload_id}/abort")
     async def abort(request: Request, upload_id: str) -> Response:
-        uploads.abort(organisation_of(request), upload_id)
+        async with uploads.exclusive(upload_id):
+            uploads.abort(organisation_of(request), upload_id)
         return Response(status_code=200)
 
     return router

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,14 @@ from airflow_provider_atai.emulator.presigning import presigned_query
 from airflow_provider_atai.emulator.settings import Switches
 from airflow_provider_atai.emulator.store import Store
 from airflow_provider_atai.emulator.timestamps import whole_seconds
-from airflow_provider_atai.emulator.upload_parts import Part, assemble, check_numbers, check_parts, parts_of
+from airflow_provider_atai.emulator.upload_parts import (
+    Part,
+    assemble,
+    check_numbers,
+    check_parts,
+    part_file,
+    parts_of,
+)
 
 
 class Uploads:
@@ -34,6 +42,15 @@ class Uploads:
         self._secret = secret
         self._folder = store.data_dir / "uploads"
         self._folder.mkdir(exist_ok=True)
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def exclusive(self, upload_id: str) -> asyncio.Lock:
+        """
+        Return the lock under which calls on an upload are carried out, one after the other.
+
+        Completing gives the loop away: a call that comes meanwhile cannot know how that ends.
+        """
+        return self._locks.setdefault(upload_id, asyncio.Lock())
 
     def initiate(
         self, org: str, *, filename: str, file_type: str, num_bytes: int, resume: bool
@@ -47,15 +64,19 @@ class Uploads:
         if self._files.find(org, filename) is not None:
             raise conflict(f"File already exists: {filename}")
         unfinished = self._store.first(
-            "SELECT * FROM uploads WHERE org = ? AND file_id = ? AND state = 'open'", (org, filename)
+            "SELECT * FROM uploads WHERE org = ? AND file_id = ? AND state != 'completed'", (org, filename)
         )
         if unfinished is not None:
+            if unfinished["state"] == "assembling":
+                raise conflict(f"File already exists: {filename}")
             if resume and (unfinished["file_type"], unfinished["num_bytes"]) == (file_type, num_bytes):
                 return unfinished, True
             if self._switches().initiate_over_unfinished == "conflict":
                 raise conflict(f"File already exists: {filename}")
             self.abort(org, unfinished["id"])
         upload_id = type_id("upl")
+        # First the folder: an upload without one could never take a part.
+        self._upload_folder(upload_id).mkdir()
         self._store.insert(
             "uploads",
             id=upload_id,
@@ -68,7 +89,6 @@ class Uploads:
             part_base=self._switches().part_number_base,
             state="open",
         )
-        self._upload_folder(upload_id).mkdir()
         return self.open(org, upload_id), False
 
     def open(self, org: str, upload_id: str) -> sqlite3.Row:
@@ -77,9 +97,7 @@ class Uploads:
 
         :raises RefusedError: 404 for an unknown or aborted one, 409 for a completed one.
         """
-        row = self._store.first("SELECT * FROM uploads WHERE id = ? AND org = ?", (upload_id, org))
-        if row is None:
-            raise not_found(f"Upload not found: {upload_id}", code="upload_not_found")
+        row = self._required(org, upload_id)
         if row["state"] != "open":
             raise conflict(f"Upload {upload_id} is already completed")
         return row
@@ -118,16 +136,22 @@ class Uploads:
     def receive(self, upload_id: str, number: int, etag: str, content: Path) -> None:
         """Keep the content of a part: a file within the data directory, which is moved."""
         num_bytes = content.stat().st_size
-        content.rename(self._upload_folder(upload_id) / str(number))
+        folder = self._upload_folder(upload_id)
+        before = self._store.first(
+            "SELECT etag FROM upload_parts WHERE upload_id = ? AND number = ?", (upload_id, number)
+        )
+        content.rename(folder / part_file(number, etag))
         self._store.write(
             "INSERT INTO upload_parts (upload_id, number, etag, num_bytes) VALUES (?, ?, ?, ?) "
             "ON CONFLICT DO UPDATE SET etag = excluded.etag, num_bytes = excluded.num_bytes",
             (upload_id, number, etag, num_bytes),
         )
+        if before is not None and before["etag"] not in (None, etag):
+            (folder / part_file(number, before["etag"])).unlink(missing_ok=True)
 
-    def checkpoint(self, row: sqlite3.Row, tokens: Mapping[int, str]) -> int:
+    def checkpoint(self, row: sqlite3.Row, tokens: Mapping[int, str]) -> None:
         """
-        Remember the tokens of parts, so that a resumed upload leaves them out, and return how many they are.
+        Remember the tokens of parts, so that a resumed upload leaves them out.
 
         :raises RefusedError: 400 for a number that no part has.
         """
@@ -139,43 +163,43 @@ class Uploads:
                     "ON CONFLICT DO UPDATE SET token = excluded.token",
                     (row["id"], number, token),
                 )
-        return len(tokens)
 
     async def complete(self, row: sqlite3.Row, tokens: Mapping[int, str]) -> sqlite3.Row:
         """
-        Make the file out of the parts, and return its row.
+        Make the file out of the parts, and return its row. For the holder of the upload's lock.
 
-        :raises RefusedError: 400 when a part is missing or another one than its token says, or when the size
-            is not what was announced; 409 when the name was taken meanwhile.
+        :raises RefusedError: 400 when a part is missing, or another one or of another size than it should be;
+            404 when the upload was forgotten meanwhile; 409 when the name was taken.
         """
         upload_id, parts = row["id"], parts_of(row)
         check_numbers({part.number for part in parts}, tokens)
-        stored = self._store.all("SELECT * FROM upload_parts WHERE upload_id = ?", (upload_id,))
-        check_parts(
-            parts,
-            {**self._tokens(upload_id), **tokens},
-            {part["number"]: part for part in stored},
-            row["num_bytes"],
-        )
-        if self._files.find(row["org"], row["file_id"]) is not None:
-            raise conflict(f"File already exists: {row['file_id']}")
-        # Assembling gives the loop away: a second complete must not begin meanwhile.
+        rows = self._store.all("SELECT * FROM upload_parts WHERE upload_id = ?", (upload_id,))
+        stored = {part["number"]: part for part in rows}
+        check_parts(parts, {**self._tokens(upload_id), **tokens}, stored)
+        self._check_free(row)
         self._set_state(upload_id, "assembling")
         folder = self._upload_folder(upload_id)
+        names = [part_file(part.number, stored[part.number]["etag"]) for part in parts]
         try:
-            assembled = await asyncio.to_thread(assemble, folder, [part.number for part in parts])
+            assembled = await asyncio.to_thread(assemble, folder, names)
             attributes = await asyncio.to_thread(read_attributes, assembled, row["file_type"])
-        except BaseException:
+            # Meanwhile the emulator may have been reset, and the name taken by a file that came another way.
+            self._required(row["org"], upload_id)
+            self._check_free(row)
+            file = self._files.add(
+                row["org"],
+                file_id=row["file_id"],
+                file_type=row["file_type"],
+                content=assembled,
+                attributes=attributes,
+                file_uid=row["file_uid"],
+            )
+        except BaseException as error:
             self._set_state(upload_id, "open")
+            if isinstance(error, FileNotFoundError):
+                # A reset removes the parts, too.
+                self._required(row["org"], upload_id)
             raise
-        file = self._files.add(
-            row["org"],
-            file_id=row["file_id"],
-            file_type=row["file_type"],
-            content=assembled,
-            attributes=attributes,
-            file_uid=row["file_uid"],
-        )
         self._set_state(upload_id, "completed")
         # Parts that are sent once more may still be coming in.
         shutil.rmtree(folder, ignore_errors=True)
@@ -200,12 +224,18 @@ class Uploads:
             "WHERE state = 'assembling' AND file_uid IN (SELECT file_uid FROM files)"
         )
         self._store.write("UPDATE uploads SET state = 'open' WHERE state = 'assembling'")
-        for leftover in (*self._folder.glob("incoming-*"), *self._folder.glob("*/incoming-*")):
+        unfinished = {row["id"] for row in self._store.all("SELECT id FROM uploads WHERE state = 'open'")}
+        for leftover in self._folder.iterdir():
+            if leftover.is_file():
+                leftover.unlink()
+            elif leftover.name not in unfinished:
+                shutil.rmtree(leftover)
+        for leftover in self._folder.glob("*/incoming-*"):
             leftover.unlink()
 
     def open_count(self) -> int:
         """Return how many uploads are unfinished."""
-        return len(self._store.all("SELECT 1 FROM uploads WHERE state = 'open'"))
+        return len(self._store.all("SELECT 1 FROM uploads WHERE state != 'completed'"))
 
     def empty(self) -> None:
         """Remove every part."""
@@ -216,6 +246,16 @@ class Uploads:
         """Return the folder that takes an upload's parts, or None when it is not open."""
         row = self._store.first("SELECT 1 FROM uploads WHERE id = ? AND state = 'open'", (upload_id,))
         return None if row is None else self._upload_folder(upload_id)
+
+    def _required(self, org: str, upload_id: str) -> sqlite3.Row:
+        row = self._store.first("SELECT * FROM uploads WHERE id = ? AND org = ?", (upload_id, org))
+        if row is None:
+            raise not_found(f"Upload not found: {upload_id}", code="upload_not_found")
+        return row
+
+    def _check_free(self, row: sqlite3.Row) -> None:
+        if self._files.find(row["org"], row["file_id"]) is not None:
+            raise conflict(f"File already exists: {row['file_id']}")
 
     def _described(self, row: sqlite3.Row, part: Part, root_url: str, expires: float) -> dict[str, Any]:
         query = presigned_query(self._secret, row["id"], part.number, expires)

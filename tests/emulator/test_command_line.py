@@ -57,6 +57,20 @@ def test_a_port_in_use_is_said_in_one_line() -> None:
     assert ended.stderr.count("\n") == 1
 
 
+def test_a_data_directory_in_use_is_said_in_one_line_and_left_alone(
+    start_emulator: Any, tmp_path: Path, service: Any
+) -> None:
+    first = type(service)(start_emulator(tmp_path).control)
+    first.upload()
+    command = [sys.executable, "-m", "airflow_provider_atai.emulator", "--port", "0"]
+    ended = subprocess.run(
+        [*command, "--data-dir", str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"atai-emulator: another emulator uses the data directory {tmp_path}\n"
+    assert first("GET", "/files/download/train.jsonl").status_code == 200
+
+
 @pytest.mark.parametrize("arguments", [["--time-scale", "0"], ["--time-scale", "-1"], ["--port", "x"]])
 def test_refuses_what_makes_no_sense(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -64,9 +78,10 @@ def test_refuses_what_makes_no_sense(arguments: list[str]) -> None:
     assert ended.value.code == 2
 
 
-def test_without_the_extra_it_says_how_to_install_it() -> None:
+@pytest.mark.parametrize("missing", ["uvicorn", "fastapi", "python_multipart"])
+def test_without_the_extra_it_says_how_to_install_it(missing: str) -> None:
     code = (
-        "import sys; sys.modules['uvicorn'] = None; "
+        f"import sys; sys.modules['{missing}'] = None; "
         "from airflow_provider_atai.emulator.__main__ import main; sys.exit(main([]))"
     )
     ended = subprocess.run(

@@ -3,41 +3,15 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
-from airflow_provider_atai.emulator.control import EmulatorControlError
-from airflow_provider_atai.emulator.faults import FaultRule
+from airflow_provider_atai.emulator.faults import BodyKind
 
 JOBS = "/fine-tune/jobs"
-
-
-@pytest.mark.parametrize(
-    ("method", "pattern", "request_", "matches"),
-    [
-        ("*", "**", ("GET", "/v0.5/fine-tune/jobs"), True),
-        ("GET", "**", ("POST", "/v0.5/fine-tune/jobs"), False),
-        ("*", "/fine-tune/jobs", ("POST", "/v0.5/fine-tune/jobs"), True),
-        ("*", "/v0.5/fine-tune/jobs", ("POST", "/v0.5/fine-tune/jobs"), True),
-        ("*", "/fine-tune/jobs", ("GET", "/v0.5/fine-tune/jobs/x"), False),
-        ("*", "/fine-tune/jobs/*", ("GET", "/v0.5/fine-tune/jobs/x"), True),
-        ("*", "/fine-tune/jobs/*", ("GET", "/v0.5/fine-tune/jobs/x/metrics"), False),
-        ("*", "/fine-tune/jobs/*/metrics", ("GET", "/v0.5/fine-tune/jobs/x/metrics"), True),
-        ("*", "/fine-tune/**", ("GET", "/v0.5/fine-tune/jobs/x/metrics"), True),
-        ("*", "/fine-tune/jobs/a.c", ("GET", "/v0.5/fine-tune/jobs/abc"), False),
-        ("*", "/files", ("POST", "/api/files"), True),
-        ("*", "/_storage/**", ("PUT", "/_storage/upl_x/0"), True),
-    ],
-)
-def test_which_requests_a_rule_is_about(
-    method: str, pattern: str, request_: tuple[str, str], matches: bool
-) -> None:
-    assert FaultRule(method=method, path=pattern).matches(*request_) is matches
-
-
 MESSAGE = "The emulator was told to answer this"
 
 
@@ -102,6 +76,20 @@ def test_retry_after(service: Any, retry_after: int | str) -> None:
     assert "Retry-After" not in service("GET", JOBS).headers
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"effect": "merge", "content": {"status": "ODD"}},
+        {"effect": "delay"},
+        {"effect": "truncate"},
+        *({"body": body} for body in get_args(BodyKind)),
+    ],
+)
+def test_retry_after_comes_with_every_answer(service: Any, rule: dict[str, Any]) -> None:
+    service.control.add_fault(retry_after=7, **rule)
+    assert service("GET", JOBS).headers["Retry-After"] == "7"
+
+
 def test_answer_carries_nothing_out(service: Any) -> None:
     service.upload()
     service.control.add_fault(method="POST", path=JOBS)
@@ -141,6 +129,14 @@ def test_dropped_midway(service: Any) -> None:
     with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.ConnectionError)):
         service("GET", f"{JOBS}/{job['id']}")
     assert service.job(job["id"]) == job
+
+
+def test_an_answer_without_a_body_has_no_middle_and_is_dropped_whole(service: Any) -> None:
+    upload = service.initiate(num_bytes=2)
+    service.control.add_fault(path="/files/uploads/**", effect="drop_midway")
+    with pytest.raises(requests.ConnectionError):
+        service("POST", f"/files/uploads/{upload['upload_id']}/abort")
+    assert service.control.state()["unfinished_uploads"] == 0
 
 
 def test_truncated(service: Any) -> None:
@@ -183,36 +179,6 @@ def test_delay_passes_the_answer_on(service: Any) -> None:
     assert service.job(job["id"]) == job
 
 
-@pytest.mark.parametrize(
-    ("skip", "count", "statuses"),
-    [
-        (0, 1, [503, 200, 200, 200]),
-        (0, 2, [503, 503, 200, 200]),
-        (2, 1, [200, 200, 503, 200]),
-        (1, None, [200, 503, 503, 503]),
-    ],
-)
-def test_skip_and_count(service: Any, skip: int, count: int | None, statuses: list[int]) -> None:
-    fault = service.control.add_fault(path=JOBS, skip=skip, count=count)
-    assert [service("GET", JOBS).status_code for _ in statuses] == statuses
-    assert service.control.fired(fault) == statuses.count(503)
-
-
-def test_the_first_rule_that_applies_wins(service: Any) -> None:
-    first = service.control.add_fault(path=JOBS, status=500)
-    second = service.control.add_fault(path=JOBS, status=502)
-    assert [service("GET", JOBS).status_code for _ in range(3)] == [500, 502, 200]
-    assert (service.control.fired(first), service.control.fired(second)) == (1, 1)
-    assert [request["fault"] for request in service.control.requests()] == [first, second, None]
-
-
-def test_faults_can_be_cleared(service: Any) -> None:
-    service.control.add_fault(count=None)
-    assert service("GET", JOBS).status_code == 503
-    service.control.clear_faults()
-    assert (service("GET", JOBS).status_code, service.control.faults()) == (200, [])
-
-
 def test_faults_come_before_the_key(service: Any) -> None:
     service.control.add_fault(status=502)
     assert requests.get(f"{service.control.base_url}{JOBS}", timeout=30).status_code == 502
@@ -249,21 +215,3 @@ def test_nothing_at_all_comes_over_a_dropped_connection(service: Any) -> None:
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         connection.getresponse()
     connection.close()
-
-
-@pytest.mark.parametrize(
-    "rule",
-    [
-        {"effect": "explode"},
-        {"status": 42},
-        {"count": 0},
-        {"skip": -1},
-        {"delay": -1},
-        {"no_such": 1},
-        {"body": "x"},
-    ],
-)
-def test_a_rule_that_cannot_be_is_refused(service: Any, rule: dict[str, Any]) -> None:
-    with pytest.raises(EmulatorControlError, match="HTTP 422"):
-        service.control.add_fault(**rule)
-    assert service.control.faults() == []

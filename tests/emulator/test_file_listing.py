@@ -60,6 +60,22 @@ def test_pages_under_api_without_being_asked_for(five_files: Any) -> None:
     assert (names(page["data"]), page["has_more"], page["next_cursor"]) == (NAMES[::-1], False, None)
 
 
+def test_pages_are_filtered_too(five_files: Any) -> None:
+    five_files.post_file("new.txt", b"x", "text/plain")
+    uid = five_files("GET", "/files/metadata/3.csv").json()["file_uid"]
+    under_api = five_files.under("/api")
+    (record,) = under_api("GET", f"/files/metadata?file_uid={uid}").json()["data"]
+    assert record["file_id"] == "3.csv"
+    page = under_api("GET", "/files/metadata?file_type=text/csv&limit=3").json()
+    assert (names(page["data"]), page["has_more"], page["prev_cursor"]) == (NAMES[:1:-1], True, None)
+    rest = under_api(
+        "GET", "/files/metadata", params={"file_type": "text/csv", "after": page["next_cursor"]}
+    ).json()
+    assert (names(rest["data"]), rest["next_cursor"]) == (["1.csv", "0.csv"], None)
+    page = under_api("GET", "/files/metadata?file_type=text/plain").json()
+    assert (names(page["data"]), page["has_more"], page["next_cursor"]) == (["new.txt"], False, None)
+
+
 def test_an_empty_page(service: Any) -> None:
     assert service("GET", "/files/metadata?limit=1").json() == {
         "data": [],
@@ -76,6 +92,9 @@ def test_an_empty_page(service: Any) -> None:
         "limit=1001",
         "max_items_per_shard=1001",
         "shard_index=-2",
+        "limit=1.0",
+        "shard_index=+1",
+        "max_items_per_shard=1_0",
         "after=made-up",
         "before=MTIz",
         "after=ZmlsZTox&before=ZmlsZTox",

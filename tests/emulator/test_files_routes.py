@@ -79,6 +79,20 @@ def test_a_body_that_is_no_form_is_refused(service: Any) -> None:
     assert answer.status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("validation_errors", "status", "key"), [("errors", 400, "errors"), ("detail_list", 422, "detail")]
+)
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=x"])
+def test_a_form_that_is_none_is_refused_as_other_malformed_bodies(
+    service: Any, validation_errors: str, status: int, key: str, content_type: str
+) -> None:
+    service.control.set_switches(validation_errors=validation_errors)
+    answer = service("POST", "/files", data=b"--y\r\n", headers={"Content-Type": content_type})
+    (entry,) = answer.json()[key]
+    assert answer.status_code == status
+    assert "multipart" in entry["message" if key == "errors" else "msg"]
+
+
 @pytest.mark.parametrize("over", [1, 200_000])
 def test_oversize_is_refused_and_leaves_nothing(service: Any, over: int) -> None:
     service.control.set_switches(proxy_max_bytes=100_000)
@@ -208,6 +222,12 @@ def test_a_file_that_is_uploading_cannot_be_downloaded(service: Any) -> None:
 def test_download_is_an_octet_stream(service: Any) -> None:
     service.upload(content=b"{}\n")
     assert service("GET", "/files/download/train.jsonl").headers["Content-Type"] == "application/octet-stream"
+
+
+def test_download_of_a_range(service: Any) -> None:
+    service.upload(content=b"0123456789")
+    answer = service("GET", "/files/download/train.jsonl", headers={"Range": "bytes=2-4"})
+    assert (answer.status_code, answer.content) == (206, b"234")
 
 
 def test_info_is_there_and_says_nothing(service: Any) -> None:

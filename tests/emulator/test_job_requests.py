@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from typing import Any
 
@@ -40,6 +41,10 @@ DATASET = ("config", "datasets", 0)
         (("id",), "", "invalid_parameter", "id"),
         (("id",), "x" * 65, "invalid_parameter", "id"),
         (("id",), 7, "invalid_parameter", "id"),
+        (("id",), "a/b", "invalid_parameter", "id"),
+        (("id",), "mine/metrics", "invalid_parameter", "id"),
+        (("id",), ".", "invalid_parameter", "id"),
+        (("id",), "..", "invalid_parameter", "id"),
         (("config",), [], "invalid_parameter", "config"),
         (("config", "model"), 7, "invalid_parameter", "config.model"),
         (("config", "datasets"), [], "invalid_parameter", "config.datasets"),
@@ -82,7 +87,10 @@ def test_every_mistake_is_an_entry(service: Any) -> None:
         {"json": "text"},
         {"data": b'{"name": "x"}'},
         {},
+        {"data": b'{"name": "\xff"}', "headers": {"Content-Type": "application/json"}},
+        {"data": b"[" * 100_000, "headers": {"Content-Type": "application/json"}},
     ],
+    ids=["half", "other encoding", "list", "text", "no type", "nothing", "no unicode", "deep"],
 )
 def test_a_body_that_is_no_json_object_is_refused(service: Any, options: dict[str, Any]) -> None:
     answer = service("POST", "/fine-tune/jobs", **options)
@@ -90,11 +98,31 @@ def test_a_body_that_is_no_json_object_is_refused(service: Any, options: dict[st
     assert answer.json()["errors"]
 
 
+@pytest.mark.parametrize("odd", [b"NaN", b"-Infinity", b"1e999", b'"\\ud800"', b"[" * 100_000])
+@pytest.mark.parametrize("validation_errors", ["errors", "detail_list"])
+def test_what_python_reads_and_json_does_not_allow_is_refused(
+    service: Any, odd: bytes, validation_errors: str
+) -> None:
+    service.control.set_switches(validation_errors=validation_errors)
+    service.upload()
+    body = service.body()
+    body["config"]["tags"] = "odd"
+    data = json.dumps(body).encode().replace(b'"odd"', odd)
+    answer = service("POST", "/fine-tune/jobs", data=data, headers={"Content-Type": "application/json"})
+    if validation_errors == "errors":
+        assert (answer.status_code, service.code_of(answer)) == (400, "invalid_parameter")
+        assert answer.json()["errors"][0]["message"] == "The request body is not JSON"
+    else:
+        assert (answer.status_code, answer.json()["detail"][0]["type"]) == (422, "json_invalid")
+    assert service.control.jobs() == []
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
         (("id",), "x" * 64),
-        (("id",), "with space+and/slash?"),
+        (("id",), "with space+and?mark#"),
+        (("id",), "..."),
         (("id",), None),
         (("config", "model"), None),
         (("config", "model"), REMOVED),
@@ -107,6 +135,11 @@ def test_accepted(service: Any, path: tuple[str | int, ...], value: Any) -> None
     service.upload()
     answer = service("POST", "/fine-tune/jobs", json=changed(service.body(), path, value))
     assert answer.status_code == 200, answer.text
+
+
+def test_an_unknown_file_is_said_before_a_duplicate_id(service: Any) -> None:
+    service.created(id="mine")
+    assert service.create(id="mine", file_id="no-such.jsonl").status_code == 400
 
 
 def test_the_uid_of_a_file_is_not_its_id(service: Any) -> None:

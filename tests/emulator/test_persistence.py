@@ -95,6 +95,22 @@ def test_the_scale_of_the_command_line_counts(start_emulator: Any, tmp_path: Pat
     assert second.control.state()["clock"]["scale"] == 7
 
 
+def test_reset_gives_back_what_the_emulator_was_started_with_also_after_a_restart(
+    start_emulator: Any, make_service: Any, tmp_path: Path
+) -> None:
+    first = start_emulator(tmp_path, "--api-key", "sk_one", "--api-key", "sk_two", "--time-scale", "5")
+    keys = ("sk_one", "sk_two")
+    orgs = [make_service(first.control, key=key).created()["org_uuid"] for key in keys]
+    first.control.set_api_key("sk_three")
+    first.end(signal.SIGKILL)
+    control = start_emulator(tmp_path).control
+    assert make_service(control, key="sk_three")("GET", "/fine-tune/jobs").status_code == 200
+    control.reset()
+    assert make_service(control, key="sk_three")("GET", "/fine-tune/jobs").status_code == 401
+    assert [make_service(control, key=key).created()["org_uuid"] for key in keys] == orgs
+    assert control.state()["clock"]["scale"] == 5
+
+
 def test_keys_survive_unless_others_are_given(start_emulator: Any, make_service: Any, tmp_path: Path) -> None:
     first = start_emulator(tmp_path, "--api-key", "sk_one")
     org = make_service(first.control, key="sk_one").created()["org_uuid"]
@@ -120,7 +136,7 @@ def test_a_kill_in_the_middle_of_requests_loses_no_answered_job(
         for number in range(10_000):
             try:
                 answer = service.create(id=f"{worker}-{number}")
-            except requests.ConnectionError:
+            except requests.RequestException:
                 return
             assert answer.status_code == 200
             answered.append(answer.json()["id"])

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import http.client
 import json
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -49,6 +51,23 @@ def test_a_body_that_is_no_json_after_all_is_kept_as_text(service: Any) -> None:
     assert service.control.requests()[0]["body"] == "{"
 
 
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b'{"a": NaN}', '{"a": NaN}'),
+        (b'{"a": 1e999}', '{"a": 1e999}'),
+        (b'{"a": "\\ud800"}', {"a": "\ud800"}),
+        (b"[" * 100_000, "[" * 100_000),
+        (b'"\xff"', "\ufffd"),
+    ],
+    ids=["nan", "infinite", "lone surrogate", "deep", "no unicode"],
+)
+def test_no_body_spoils_the_log(service: Any, body: bytes, shown: Any) -> None:
+    service("POST", "/fine-tune/jobs", data=body, headers={"Content-Type": "application/json"})
+    service("GET", "/fine-tune/jobs")
+    assert [entry["body"] for entry in service.control.requests()] == [shown, None]
+
+
 @pytest.mark.parametrize("effect", ["answer", "drop_before", "drop_after"])
 def test_the_body_of_a_request_that_a_fault_hits_is_kept(service: Any, effect: str) -> None:
     service.control.add_fault(effect=effect)
@@ -87,3 +106,22 @@ def test_filters(service: Any) -> None:
     assert len(service.control.requests("GET")) == 2
     assert len(service.control.requests(path="*/jobs/*")) == 2
     assert len(service.control.requests("GET", "*/jobs/x")) == 1
+
+
+@pytest.mark.parametrize("forget", ["clear_requests", "reset"])
+def test_a_request_that_ends_late_is_not_written_into_another(service: Any, forget: str) -> None:
+    connection = http.client.HTTPConnection(urlsplit(service.control.root_url).netloc, timeout=30)
+    connection.putrequest("POST", "/v0.5/fine-tune/jobs")
+    connection.putheader("Authorization", f"Bearer {service.control.api_key}")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", "2")
+    connection.endheaders(b"{")
+    while not service.control.requests():
+        pass
+    getattr(service.control, forget)()
+    service("GET", "/fine-tune/jobs")
+    connection.send(b"}")
+    assert connection.getresponse().status == 400
+    connection.close()
+    (entry,) = service.control.requests()
+    assert (entry["method"], entry["status"], entry["body"]) == ("GET", 200, None)

@@ -63,7 +63,19 @@ def extra_fields(service: Any) -> Any:
     service.upload()
     config = service.body()["config"]
     config["datasets"][0]["weight"] = 2
-    return service.create(config=config).status_code
+    statuses = [service.create(config=config).status_code]
+    upload = service.initiate("a.txt", 2, "text/plain")
+    part = service.put_part(upload["parts"][0], b"ab")
+    body = {"filename": "b.txt", "num_bytes": 2, "file_type": "text/plain", "odd": 1}
+    statuses.append(service("POST", "/files/uploads/initiate", json=body).status_code)
+    for call, body in (
+        ("parts/urls", {"part_numbers": [0], "odd": 1}),
+        ("parts/checkpoint", {"parts": [part | {"odd": 1}]}),
+        ("complete", {"parts": [part], "odd": 1}),
+    ):
+        path = f"/files/uploads/{upload['upload_id']}/{call}"
+        statuses.append(service("POST", path, json=body).status_code)
+    return statuses
 
 
 def unknown_model(service: Any) -> Any:
@@ -186,8 +198,8 @@ POSITIONS: list[tuple[Callable[[Any], Any], Any, Any]] = [
     (required_splits, "none", (True, True, True)),
     (required_splits, "train", (False, True, True)),
     (required_splits, "train_and_eval", (False, False, True)),
-    (extra_fields, "accepted", 200),
-    (extra_fields, "refused", 400),
+    (extra_fields, "accepted", [200] * 5),
+    (extra_fields, "refused", [400] * 5),
     (unknown_model, "accepted", True),
     (unknown_model, "refused", "invalid_model_version"),
     (get_job_by_uuid, False, 404),
@@ -245,7 +257,18 @@ def test_every_switch_is_tested_in_its_default_position_and_another() -> None:
         assert len(positions) >= 2
 
 
-@pytest.mark.parametrize("changes", [{"no_such": 1}, {"create_status": 204}, {"get_job_by_uuid": "yes"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"no_such": 1},
+        {"create_status": 204},
+        {"get_job_by_uuid": "yes"},
+        {"presigned_url_seconds": 1e12},
+        {"presigned_url_seconds": -1e12},
+        {"part_size": 2**63},
+        {"direct_max_bytes": 2**63},
+    ],
+)
 def test_a_switch_or_position_that_there_is_not_is_refused(service: Any, changes: dict[str, Any]) -> None:
     before = service.control.switches()
     with pytest.raises(EmulatorControlError, match="HTTP 400"):

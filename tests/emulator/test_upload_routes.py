@@ -203,6 +203,7 @@ def test_urls_of_parts_that_there_are_not_are_refused(small_parts: Any, numbers:
         ([{"part_number": 0}], "missing_parameter"),
         ([{"part_number": 0, "part_token": ""}], "invalid_parameter"),
         ([{"part_number": "0", "part_token": "x"}], "invalid_parameter"),
+        ([{"part_number": 0, "part_token": "x"}, {"part_number": 0, "part_token": "y"}], "invalid_parameter"),
     ],
 )
 def test_complete_refuses_and_the_upload_stays(service: Any, tokens: Any, code: str) -> None:
@@ -225,6 +226,32 @@ def test_another_size_than_announced_is_refused(service: Any) -> None:
     answer = complete(service, upload, [token])
     assert (answer.status_code, service.code_of(answer)) == (400, "invalid_file_size")
     assert service.control.files() == []
+
+
+def test_parts_of_another_size_than_theirs_are_refused_also_where_the_sum_is_right(small_parts: Any) -> None:
+    upload = small_parts.initiate(num_bytes=12)
+    pieces = (b"0123", b"456789", b"ab")
+    tokens = [
+        {"part_number": part["part_number"], "part_token": requests.put(part["url"], piece).headers["ETag"]}
+        for part, piece in zip(upload["parts"], pieces, strict=True)
+    ]
+    answer = complete(small_parts, upload, tokens)
+    assert (answer.status_code, small_parts.code_of(answer)) == (400, "invalid_file_size")
+    assert "Part 0 has 4 bytes; it should have 5" in answer.text
+    assert small_parts.control.files() == []
+
+
+def test_the_same_part_twice_with_one_token_is_one_part_and_counts_twice(small_parts: Any) -> None:
+    upload = small_parts.initiate(num_bytes=12)
+    first, *others = [small_parts.put_part(part, CONTENT) for part in upload["parts"]]
+    bare = first | {"part_token": first["part_token"].strip('"')}
+    path = f"/files/uploads/{upload['upload_id']}/parts/checkpoint"
+    answer = small_parts("POST", path, json={"parts": [first, bare, others[0]]})
+    assert answer.json() == {"num_checkpointed": 3}
+    other = first | {"part_token": "x"}
+    answer = small_parts("POST", path, json={"parts": [first, other]})
+    assert (answer.status_code, small_parts.code_of(answer)) == (400, "invalid_parameter")
+    assert complete(small_parts, upload, others[1:]).status_code == 200
 
 
 def test_the_name_may_be_taken_meanwhile(service: Any) -> None:

@@ -1,0 +1,177 @@
+"""What a kill leaves in the middle of something that has several steps."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_atai.emulator.errors import RefusedError
+from airflow_provider_atai.emulator.state import Emulator
+
+CONTENT = b"0123456789ab"
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process: nothing after it is carried out."""
+
+
+def started(data_dir: Path) -> tuple[Emulator, str]:
+    emulator = Emulator(data_dir)
+    org = emulator.organisations.of_header("Bearer sk_emulator")
+    assert org is not None
+    return emulator, org
+
+
+def killed_at(
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    is_last: Callable[[str, Any], bool],
+    *,
+    before: bool = True,
+) -> None:
+    """Let the process end before, or after, the first write that is the last: no later one is carried out."""
+    write, is_dead = emulator.store.write, False
+
+    def killed(statement: str, values: Any = ()) -> Any:
+        nonlocal is_dead
+        is_last_now = is_last(statement, values)
+        if is_dead or (before and is_last_now):
+            is_dead = True
+            raise KilledError
+        cursor = write(statement, values)
+        if is_last_now:
+            is_dead = True
+            raise KilledError
+        return cursor
+
+    monkeypatch.setattr(emulator.store, "write", killed)
+
+
+def begun(emulator: Emulator, org: str, *, resume: bool = False) -> str:
+    row, _ = emulator.uploads.initiate(
+        org, filename="a.txt", file_type="text/plain", num_bytes=12, resume=resume
+    )
+    return str(row["id"])
+
+
+def receive(emulator: Emulator, upload_id: str, number: int, piece: bytes) -> str:
+    content = emulator.store.data_dir / "piece"
+    content.write_bytes(piece)
+    token = hashlib.md5(piece).hexdigest()
+    emulator.uploads.receive(upload_id, number, token, content)
+    return token
+
+
+def uploaded(data_dir: Path, part_size: int) -> tuple[Emulator, str, str, dict[int, str]]:
+    emulator, org = started(data_dir)
+    emulator.change_switches({"part_size": part_size})
+    upload_id = begun(emulator, org)
+    tokens = {
+        number: receive(emulator, upload_id, number, CONTENT[offset : offset + part_size])
+        for number, offset in enumerate(range(0, 12, part_size))
+    }
+    return emulator, org, upload_id, tokens
+
+
+@pytest.mark.parametrize("part_size", [5, 12], ids=["several parts", "one part"])
+@pytest.mark.parametrize("cut_before", ["the file is there", "the upload is over"])
+def test_completing_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_size: int, cut_before: str
+) -> None:
+    emulator, org, upload_id, tokens = uploaded(tmp_path, part_size)
+    last = "INSERT INTO files" if cut_before == "the file is there" else "UPDATE uploads"
+    killed_at(
+        emulator,
+        monkeypatch,
+        lambda statement, values: statement.startswith(last) and "assembling" not in values,
+    )
+    with pytest.raises(KilledError):
+        asyncio.run(emulator.uploads.complete(emulator.uploads.open(org, upload_id), tokens))
+    emulator.store.close()
+
+    emulator, org = started(tmp_path)
+    if cut_before == "the file is there":
+        assert emulator.files.find(org, "a.txt") is None
+        asyncio.run(emulator.uploads.complete(emulator.uploads.open(org, upload_id), tokens))
+    with pytest.raises(RefusedError, match="already completed"):
+        emulator.uploads.open(org, upload_id)
+    assert emulator.files.content(org, "a.txt").read_bytes() == CONTENT
+    emulator.store.close()
+
+
+def test_an_upload_that_was_begun_takes_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulator, org = started(tmp_path)
+    killed_at(
+        emulator, monkeypatch, lambda statement, _: statement.startswith("INSERT INTO uploads"), before=False
+    )
+    with pytest.raises(KilledError):
+        begun(emulator, org)
+    emulator.store.close()
+
+    emulator, org = started(tmp_path)
+    upload_id = begun(emulator, org, resume=True)
+    token = receive(emulator, upload_id, 0, CONTENT)
+    asyncio.run(emulator.uploads.complete(emulator.uploads.open(org, upload_id), {0: token}))
+    assert emulator.files.content(org, "a.txt").read_bytes() == CONTENT
+    emulator.store.close()
+
+
+def test_a_part_that_is_sent_again_replaces_the_first_wholly_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator, org, upload_id, tokens = uploaded(tmp_path, 12)
+    killed_at(emulator, monkeypatch, lambda statement, _: statement.startswith("INSERT INTO upload_parts"))
+    with pytest.raises(KilledError):
+        receive(emulator, upload_id, 0, b"other bytes!")
+    emulator.store.close()
+
+    emulator, org = started(tmp_path)
+    asyncio.run(emulator.uploads.complete(emulator.uploads.open(org, upload_id), tokens))
+    assert emulator.files.content(org, "a.txt").read_bytes() == CONTENT
+    emulator.store.close()
+
+
+def test_the_keys_of_the_start_come_back_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulator = Emulator(tmp_path, api_keys=["sk_one", "sk_two"])
+    killed_at(emulator, monkeypatch, lambda statement, _: "INTO organisations" in statement)
+    with pytest.raises(KilledError):
+        emulator.organisations.restore()
+    emulator.store.close()
+
+    emulator = Emulator(tmp_path)
+    assert all(emulator.organisations.of_header(f"Bearer {key}") for key in ("sk_one", "sk_two"))
+    emulator.store.close()
+
+
+@pytest.mark.parametrize("action", ["overwrite", "delete"])
+def test_a_file_is_not_lost_without_its_job_failing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    emulator, org = started(tmp_path)
+
+    def add() -> str:
+        content = tmp_path / "content"
+        content.write_bytes(CONTENT)
+        file = emulator.files.add(
+            org, file_id="a.txt", file_type="text/plain", content=content, attributes={}
+        )
+        return str(file["file_uid"])
+
+    uid = add()
+    emulator.jobs.create(org, name="x", config={}, file_uids=[uid], job_id="mine")
+    killed_at(emulator, monkeypatch, lambda statement, _: statement.startswith("UPDATE jobs SET plan"))
+    with pytest.raises(KilledError):
+        add() if action == "overwrite" else emulator.files.delete(org, "a.txt")
+    emulator.store.close()
+
+    emulator, org = started(tmp_path)
+    assert emulator.files.required(org, "a.txt")["file_uid"] == uid
+    assert emulator.files.content(org, "a.txt").read_bytes() == CONTENT
+    emulator.change_clock(advance=9999)
+    assert emulator.jobs.get(org, "mine")["status"] == "COMPLETED"
+    emulator.store.close()
