@@ -16,7 +16,7 @@ CLIENT := .venv/client
 PEERS := .venv/benchmarks
 PYTEST := -m pytest
 # Worker processes of pytest; the tests wait more than they compute.
-WORKERS ?= 4
+WORKERS ?= 3
 
 # Settings of somebody's own Airflow or of the real service must reach neither the tests nor the demo.
 $(foreach name,$(filter AIRFLOW_% ATAI_% PYTHONPATH PYTHONHOME VIRTUAL_ENV,$(.VARIABLES)),$(eval unexport $(name)))
@@ -53,10 +53,10 @@ test: ## Run everything: lint, types, all tests on the newest Airflow, the every
 	@$(MAKE) --no-print-directory system
 
 test-fast: $(AF3)/.installed $(CLIENT)/.installed ## Run the everyday tests on the newest Airflow.
-	$(AF3)/bin/python $(PYTEST) -m "not system" -n $(WORKERS)
+	$(AF3)/bin/python $(PYTEST) -m "not system" -n $(WORKERS) --dist worksteal
 
 airflow-2.11: $(AF2)/.installed $(CLIENT)/.installed ## Run the everyday tests on Airflow 2.11.
-	$(AF2)/bin/python $(PYTEST) -m "not system" -n $(WORKERS) -o cache_dir=.cache/pytest-2.11
+	$(AF2)/bin/python $(PYTEST) -m "not system" -n $(WORKERS) --dist worksteal -o cache_dir=.cache/pytest-2.11
 
 object-storage: $(S3)/.installed ## Run the tests of datasets in S3, with Airflow's provider for it.
 	$(S3)/bin/python $(PYTEST) tests/datasets/test_object_storage.py -o cache_dir=.cache/pytest-object-storage

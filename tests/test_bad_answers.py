@@ -72,7 +72,9 @@ def connect(monkeypatch, host, **extra):
 
 def wait(job_id="job-1", **arguments):
     def build():
-        sensor = FineTuneJobSensor(task_id="wait", job_id="{{ later }}", timeout=7200, **arguments)
+        sensor = FineTuneJobSensor(
+            task_id="wait", job_id="{{ later }}", timeout=7200, poke_interval=300, **arguments
+        )
         sensor.job_id = job_id
         return sensor
 

@@ -69,7 +69,7 @@ def test_a_failed_job_is_an_error_of_its_own_and_no_attribute_error(emulator):
 
 
 def test_a_job_of_many_hours_is_not_given_up_by_default(emulator):
-    emulator.set_life(running=40 * 3600)
+    emulator.set_life(running=12 * 3600)
     assert TaskLife(waiting).run_try().state == "success"
 
 

@@ -87,6 +87,7 @@ def test_runs_to_the_end(dag_id: str, atai_emulator: EmulatorControl) -> None:
     assert atai_emulator.jobs()[0]["inference_config_path"] in done.stdout + done.stderr
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("airflow_db")
 def test_fails_when_the_job_fails(atai_emulator: EmulatorControl) -> None:
     atai_emulator.set_time_scale(1_000_000)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_atai.api.errors import AtaiConfigurationError, AtaiConnectionError
 from airflow_provider_atai.hooks.atai import AtaiHook
@@ -17,25 +17,23 @@ def aread(hook):
     asyncio.run(hook.aload_settings())
 
 
-@pytest.fixture(params=[read, aread])
-def reading(request):
-    return request.param
+@pytest.mark.parametrize("reading", [read, aread])
+@pytest.mark.parametrize(
+    ("raised", "kind", "says"),
+    [
+        (AirflowNotFoundException("x"), AtaiConfigurationError, "Airflow knows no connection 'atai_default'"),
+        (OSError("the vault is sealed"), AtaiConnectionError, "the vault is sealed"),
+        (RuntimeError("no answer"), AtaiConnectionError, "cannot read the connection 'atai_default'"),
+    ],
+)
+def test_what_airflow_says_of_its_connection_is_one_of_our_errors(monkeypatch, reading, raised, kind, says):
+    def fail(*arguments, **named):
+        raise raised
 
+    async def afail(*arguments, **named):
+        raise raised
 
-def test_a_connection_that_airflow_does_not_know_is_no_outage(reading, monkeypatch, airflow_db):
-    with pytest.raises(AtaiConfigurationError, match="Airflow knows no connection 'missing'"):
-        reading(AtaiHook("missing"))
-
-
-def test_a_secrets_backend_that_fails_is_an_outage(reading, monkeypatch):
-    def sealed(*arguments, **named):
-        raise OSError("the vault is sealed")
-
-    async def asealed(*arguments, **named):
-        sealed()
-
-    monkeypatch.setattr(BaseHook, "get_connection", sealed)
-    monkeypatch.setattr("airflow.providers.common.compat.connection.get_async_connection", asealed)
-    with pytest.raises(AtaiConnectionError, match="the vault is sealed") as caught:
+    monkeypatch.setattr(BaseHook, "get_connection", fail)
+    monkeypatch.setattr("airflow.providers.common.compat.connection.get_async_connection", afail)
+    with pytest.raises(kind, match=says):
         reading(AtaiHook())
-    assert caught.value.reason == "connection"

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -633,19 +631,3 @@ def test_a_missing_file_is_not_found_where_its_absence_matters(atai_emulator: Em
     operator = DeleteDatasetOperator(task_id="delete", file_ids=["gone.jsonl"], ignore_missing=False)
     with pytest.raises(AtaiNotFoundError):
         operator._delete("gone.jsonl")
-
-
-def test_a_dag_file_pays_for_no_http_library() -> None:
-    code = (
-        "import sys, airflow.providers.common.compat.sdk as sdk; sdk.BaseOperator\n"
-        "before = set(sys.modules)\n"
-        "from airflow_provider_atai.operators.datasets import DeleteDatasetOperator, UploadDatasetOperator\n"
-        "UploadDatasetOperator(task_id='u', path='a.jsonl', name='n')\n"
-        "DeleteDatasetOperator(task_id='d', file_ids=['a'])\n"
-        "added = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
-        "print(sorted(added & {'requests', 'urllib3', 'fsspec', 'upath', 'fastapi'}))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
-    assert done.stdout.strip().splitlines()[-1] == "[]"
