@@ -340,12 +340,10 @@ class CreateFineTuneJobOperator(BaseOperator):
         raise AirflowException("This task was killed while it was creating its fine-tune job.")
 
     def _request(self) -> dict[str, Any]:
+        # Kept, since what a mapped task has pushed is fetched anew each time that it is read.
         self.job_id = normalise_rendered(self.job_id)
-        request = {
-            "name": self.name,
-            "datasets": normalise_rendered(self.datasets),
-            "model": normalise_rendered(self.model),
-        }
+        self.datasets = normalise_rendered(self.datasets)
+        request = {"name": self.name, "datasets": self.datasets, "model": normalise_rendered(self.model)}
         try:
             check_request(**request, job_id=self.job_id)
         except ValueError as error:
