@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ExceptionRetryPolicy
 
-_ERRORS = "airflow_provider_atai.api.errors"
+_ERRORS = "airflow_provider_atai.errors"
 _ENDED_WITHOUT_A_MODEL = [
     f"{_ERRORS}.{name}"
     for name in ("FineTuneJobFailedError", "FineTuneJobCancelledError", "FineTuneJobStoppedError")

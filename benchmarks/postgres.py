@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.airflow_processes import clean_environment, free_port
+from tests.harness.airflow_processes import clean_environment, free_port
 
 if TYPE_CHECKING:
-    from demo.child_processes import ChildProcesses
+    from tests.harness.child_processes import ChildProcesses
 
 # PostgreSQL does not run as root.
 _ACCOUNT = "postgres"

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from demo.airflow_processes import clean_environment
+from tests.harness.airflow_processes import clean_environment
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -12,8 +12,8 @@ import requests
 
 from benchmarks.processes import Child, module, pin
 from benchmarks.server import job_id
-from demo.child_processes import ChildProcesses
-from demo.emulator_process import start_emulator
+from tests.harness.child_processes import ChildProcesses
+from tests.harness.emulator_process import start_emulator
 
 if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl

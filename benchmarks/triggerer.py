@@ -29,11 +29,11 @@ from benchmarks.processes import REPOSITORY
 from benchmarks.server import job_id
 from benchmarks.services import SmallService
 from benchmarks.subjects import SUBJECTS, connection_variable
-from demo.airflow_processes import AirflowProcesses
-from demo.child_processes import ChildProcesses
+from tests.harness.airflow_processes import AirflowProcesses
+from tests.harness.child_processes import ChildProcesses
 
 if TYPE_CHECKING:
-    from demo.airflow_api import AirflowApi
+    from tests.harness.airflow_api import AirflowApi
 
 INTERVAL = 10
 LOOK_SECONDS = 1.0

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from demo import kept
-from demo.airflow_processes import USER, AirflowProcesses
-from demo.child_processes import ChildEndedError, ChildProcesses, NotInTimeError, tail
-from demo.emulator_process import start_emulator
 from demo.verdict import Outcome, describe_record, problems, task_table
 from demo.watching import RunWatcher
+from tests.harness.airflow_processes import USER, AirflowProcesses
+from tests.harness.child_processes import ChildEndedError, ChildProcesses, NotInTimeError, tail
+from tests.harness.emulator_process import start_emulator
 
 if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
-    from demo.airflow_api import AirflowApi
+    from tests.harness.airflow_api import AirflowApi
 
 DAGS = Path(__file__).resolve().parent.parent / "example_dags"
 DAG_ID = "atai_scheduled_retraining"

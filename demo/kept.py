@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from demo.child_processes import ChildProcess, end_tree
+from tests.harness.child_processes import ChildProcess, end_tree
 
 RECORD = Path(__file__).resolve().parent.parent / ".cache" / "demo.json"
 

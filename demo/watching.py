@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from demo.emulator_process import job_metrics
 from demo.verdict import describe_record
+from tests.harness.emulator_process import job_metrics
 
 if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
-    from demo.airflow_api import AirflowApi
+    from tests.harness.airflow_api import AirflowApi
 
 
 class RunWatcher:

@@ -11,12 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_atai.api.errors import AtaiError, FineTuneJobError
+from airflow_provider_atai.errors import AtaiError, FineTuneJobError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.operators.datasets import UploadDatasetOperator
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator, StopFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
-from tests.task_life import TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.task_life import TaskLife, clock, store_dataset  # noqa: F401
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiError,
     AtaiResponseError,
@@ -29,7 +29,7 @@ from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator,
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
 from tests.api.conftest import drip, endless, http_answer, serve, silence
-from tests.task_life import TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.task_life import TaskLife, clock, store_dataset  # noqa: F401
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -10,13 +10,13 @@ import logging
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSensorTimeout
 
-from airflow_provider_atai.api import errors
-from airflow_provider_atai.api.errors import AtaiResponseError, FineTuneJobFailedError
+from airflow_provider_atai import errors
+from airflow_provider_atai.errors import AtaiResponseError, FineTuneJobFailedError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
-from tests.task_life import TaskInstance, TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.task_life import TaskInstance, TaskLife, clock, store_dataset  # noqa: F401
 
 TRAIN = {"name": "training-set", "split": "train", "file_ids": ["train.csv"]}
 JOBS = "/fine-tune/jobs"

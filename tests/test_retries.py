@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.errors import (
     AtaiConfigurationError,
     AtaiConnectionError,
     FineTuneJobCancelledError,

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
 from airflow_provider_atai import __version__
+from airflow_provider_atai.api.backoff import call_with_retry
 from airflow_provider_atai.api.base_url import is_address, normalise_base_url
 from airflow_provider_atai.api.error_body import (
     excerpt,
@@ -19,9 +20,8 @@ from airflow_provider_atai.api.error_body import (
     parse_retry_after,
     retry_after_of_body,
 )
-from airflow_provider_atai.api.errors import AtaiResponseError, error_class
-from airflow_provider_atai.api.retry import call_with_retry
 from airflow_provider_atai.api.transport import Answer, Body, Transport, read_blocks, signature_filter
+from airflow_provider_atai.errors import AtaiResponseError, error_class
 
 _DEFAULT_TIMEOUT = (10.0, 60.0)
 # Waiting to send counts against the connect timeout, and a busy uplink may stall for longer than 10 s.
@@ -68,7 +68,7 @@ def normalise_timeout(timeout: float | Sequence[float]) -> tuple[float, float]:
 
 class AtaiClient:
     """
-    Calls the API and returns decoded JSON; raises only what :mod:`~airflow_provider_atai.api.errors` defines.
+    Calls the API and returns decoded JSON; raises only what :mod:`~airflow_provider_atai.errors` defines.
 
     It may be used from several threads.
 

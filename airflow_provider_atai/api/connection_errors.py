@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import requests.exceptions as rex
 import urllib3.exceptions as uex
 
-from airflow_provider_atai.api.errors import AtaiConnectionError, AtaiTimeoutError
+from airflow_provider_atai.errors import AtaiConnectionError, AtaiTimeoutError
 
 Timeout = tuple[float, float]
 _MOST_CAUSES = 50

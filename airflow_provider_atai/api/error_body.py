@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from airflow_provider_atai.api.errors import ErrorDetail
+from airflow_provider_atai.errors import ErrorDetail
 
 _LONGEST_TEXT = 500
 _MOST_ENTRIES = 20

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_atai.api.base_url import is_address
-from airflow_provider_atai.api.errors import AtaiResponseError
 from airflow_provider_atai.api.fine_tune import parse_timestamp
 from airflow_provider_atai.api.upload import THREADS, upload
+from airflow_provider_atai.errors import AtaiResponseError
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.client import AtaiClient

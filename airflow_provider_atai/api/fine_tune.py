@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_atai.api.errors import AtaiResponseError
 from airflow_provider_atai.api.job_request import build_request, check_job_id, check_request
+from airflow_provider_atai.errors import AtaiResponseError
 
 if TYPE_CHECKING:
     from pendulum import DateTime

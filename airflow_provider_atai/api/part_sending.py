@@ -12,7 +12,9 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.api.backoff import call_with_retry
+from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError
+from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiAuthenticationError,
     AtaiConflictError,
@@ -23,8 +25,6 @@ from airflow_provider_atai.api.errors import (
     AtaiResponseError,
     RetryableError,
 )
-from airflow_provider_atai.api.retry import call_with_retry
-from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.files import FilesApi, UploadPart, UploadSession

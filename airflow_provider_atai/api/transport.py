@@ -21,7 +21,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from airflow_provider_atai.api.connection_errors import Timeout, address_of, lost, timed_out, translated
-from airflow_provider_atai.api.errors import AtaiResponseError
+from airflow_provider_atai.errors import AtaiResponseError
 
 LARGEST_BODY = 64 * 1024 * 1024
 _BLOCK = 256 * 1024

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.errors import (
     AtaiBadRequestError,
     AtaiConflictError,
     AtaiError,

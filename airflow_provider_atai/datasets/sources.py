@@ -11,8 +11,8 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
-from airflow_provider_atai.api.errors import PermanentError
 from airflow_provider_atai.api.upload import SourceUnreadableError
+from airflow_provider_atai.errors import PermanentError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.api.upload import UploadGoneError
+from airflow_provider_atai.datasets.progress import UploadProgress
+from airflow_provider_atai.errors import (
     AtaiConflictError,
     AtaiGatewayNotFoundError,
     AtaiNotFoundError,
@@ -13,8 +15,6 @@ from airflow_provider_atai.api.errors import (
     PermanentError,
     RetryableError,
 )
-from airflow_provider_atai.api.upload import UploadGoneError
-from airflow_provider_atai.datasets.progress import UploadProgress
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.files import FilesApi, StoredFile

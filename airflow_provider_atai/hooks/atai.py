@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_atai.api.errors import AtaiConfigurationError, AtaiConnectionError, AtaiError
+from airflow_provider_atai.errors import AtaiConfigurationError, AtaiConnectionError, AtaiError
 from airflow_provider_atai.hooks.settings import ClientSettings, client_settings
 from airflow_provider_atai.provider_info import CONNECTION_TYPE, UI_FIELD_BEHAVIOUR
 
@@ -153,7 +153,7 @@ class AtaiHook(BaseHook):
 
         :return: whether it worked, and what to do when it did not.
         """
-        from airflow_provider_atai.hooks.connection_test import explain
+        from airflow_provider_atai.hooks.connection_advice import explain
 
         try:
             self.fine_tune.list(limit=1)

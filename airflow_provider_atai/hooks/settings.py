@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_atai.api.errors import AtaiConfigurationError
+from airflow_provider_atai.errors import AtaiConfigurationError
 
 DEFAULT_BASE_URL = "https://api.u1.archetypeai.app/v0.5"
 DEFAULT_CONNECT_SECONDS = 10.0

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
-from airflow_provider_atai.api.errors import AtaiError, AtaiNotFoundError, PermanentError
 from airflow_provider_atai.api.job_request import SPLITS, check_file_ids
 from airflow_provider_atai.datasets.files import check_file_id, inspect_file, suffix_of
 from airflow_provider_atai.datasets.store import DatasetStore
+from airflow_provider_atai.errors import AtaiError, AtaiNotFoundError, PermanentError
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.operators.job_arguments import is_dynamic, normalise_rendered
+from airflow_provider_atai.jobs.arguments import is_dynamic, normalise_rendered
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

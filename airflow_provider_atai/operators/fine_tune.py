@@ -15,24 +15,24 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_atai.api.errors import AtaiError, AtaiResponseError, PermanentError
-from airflow_provider_atai.api.job_actions import (
+from airflow_provider_atai.api.job_request import build_request, check_request
+from airflow_provider_atai.compat.task_store import pushed_job, remember_job, superseded_job
+from airflow_provider_atai.errors import AtaiError, AtaiResponseError, PermanentError
+from airflow_provider_atai.hooks.atai import AtaiHook
+from airflow_provider_atai.jobs.arguments import check_at_parse_time, normalise_rendered
+from airflow_provider_atai.jobs.ending import (
     KILL_TIMEOUT,
     JobAction,
     check_action,
     end_job,
     end_last_job,
 )
-from airflow_provider_atai.api.job_request import build_request, check_request
-from airflow_provider_atai.hooks.atai import AtaiHook
+from airflow_provider_atai.jobs.identity import job_identity
+from airflow_provider_atai.jobs.submission import find_job, latest_job, submit_job
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink
-from airflow_provider_atai.operators.job_arguments import check_at_parse_time, normalise_rendered
 from airflow_provider_atai.operators.job_ending import CancelFineTuneJobOperator, StopFineTuneJobOperator
-from airflow_provider_atai.operators.job_identity import job_identity
-from airflow_provider_atai.operators.remembered_job import pushed_job, remember_job, superseded_job
-from airflow_provider_atai.operators.submission import find_job, latest_job, submit_job
 from airflow_provider_atai.waiting.deadline import backstop, seconds_of, wait_deadline
-from airflow_provider_atai.waiting.loop import utcnow, wait_for_job
+from airflow_provider_atai.waiting.on_worker import utcnow, wait_for_job
 from airflow_provider_atai.waiting.policy import DEFAULT_POLL_INTERVAL, Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
@@ -250,7 +250,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         before it knows its job, the task tries the ids that it may have. Airflow 3 lets the process go on for
         some seconds after this, in which it must not make a job.
         """
-        from airflow_provider_atai.operators.next_try import is_tried_again
+        from airflow_provider_atai.compat.next_try import is_tried_again
 
         self._was_killed = True
         if self.kill_action != "leave" and self.reattach and is_tried_again(self._ti):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
 
-from airflow_provider_atai.api.errors import AtaiError, PermanentError
-from airflow_provider_atai.api.job_actions import request_end
 from airflow_provider_atai.api.job_request import check_job_id
+from airflow_provider_atai.errors import AtaiError, PermanentError
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.operators.job_arguments import is_dynamic, normalise_rendered
+from airflow_provider_atai.jobs.arguments import is_dynamic, normalise_rendered
+from airflow_provider_atai.jobs.ending import request_end
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -18,23 +18,23 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.api.job_request import check_job_id
+from airflow_provider_atai.compat.first_try import first_try_start
+from airflow_provider_atai.compat.rendering import triggerer_template
+from airflow_provider_atai.errors import (
     AtaiResponseError,
     FineTuneJobNotFoundError,
     FineTuneJobRefusedError,
 )
-from airflow_provider_atai.api.job_request import check_job_id
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.operators.job_arguments import is_dynamic
-from airflow_provider_atai.sensors.first_try import first_try_start
-from airflow_provider_atai.sensors.triggerer_template import triggerer_template
+from airflow_provider_atai.jobs.arguments import is_dynamic
 from airflow_provider_atai.waiting.deadline import (
     BACKSTOP_MARGIN,
     backstop,
     seconds_before_airflow,
     wait_deadline,
 )
-from airflow_provider_atai.waiting.loop import poke_job, utcnow
+from airflow_provider_atai.waiting.on_worker import poke_job, utcnow
 from airflow_provider_atai.waiting.policy import Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary

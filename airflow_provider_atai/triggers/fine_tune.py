@@ -11,13 +11,13 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_atai.api.errors import AtaiError
 from airflow_provider_atai.api.fine_tune import JobMetrics
-from airflow_provider_atai.api.job_actions import KILL_TIMEOUT, JobAction, end_job
 from airflow_provider_atai.api.job_request import check_job_id
+from airflow_provider_atai.compat.task_state import push_xcom, read_task_state, was_cleared
+from airflow_provider_atai.errors import AtaiError
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.triggers.task_state import push_xcom, read_task_state, was_cleared
-from airflow_provider_atai.waiting.loop import finish, utcnow
+from airflow_provider_atai.jobs.ending import KILL_TIMEOUT, JobAction, end_job
+from airflow_provider_atai.waiting.on_worker import finish, utcnow
 from airflow_provider_atai.waiting.policy import (
     DEFAULT_OUTAGE_TOLERANCE,
     DEFAULT_POLL_INTERVAL,

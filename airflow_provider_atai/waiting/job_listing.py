@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_atai.api.errors import AtaiResponseError
 from airflow_provider_atai.api.fine_tune import ACTIVE_STATUSES, TERMINAL_STATUSES, FineTuneJob
+from airflow_provider_atai.errors import AtaiResponseError
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneApi

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiAuthenticationError,
     AtaiError,

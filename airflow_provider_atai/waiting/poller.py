@@ -21,7 +21,8 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.api.fine_tune import TERMINAL_STATUSES
+from airflow_provider_atai.errors import (
     AtaiAuthenticationError,
     AtaiError,
     AtaiGatewayNotFoundError,
@@ -29,10 +30,9 @@ from airflow_provider_atai.api.errors import (
     AtaiResponseError,
     PermanentError,
 )
-from airflow_provider_atai.api.fine_tune import TERMINAL_STATUSES
 from airflow_provider_atai.waiting.job_listing import list_active
-from airflow_provider_atai.waiting.loop import JobReader, look, read_metrics, utcnow
 from airflow_provider_atai.waiting.metrics_turns import MetricsTurns
+from airflow_provider_atai.waiting.on_worker import JobReader, look, read_metrics, utcnow
 from airflow_provider_atai.waiting.policy import retry_delay
 from airflow_provider_atai.waiting.subscription import Subscription
 from airflow_provider_atai.waiting.thread_pools import THREADS, metrics_threads, polling_threads

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.errors import (
     AtaiResponseError,
     FineTuneJobCancelledError,
     FineTuneJobError,

@@ -13,9 +13,9 @@ from airflow_provider_atai.waiting.thread_pools import metrics_threads
 from airflow_provider_atai.waiting.watch import TRAINING_STATUSES
 
 if TYPE_CHECKING:
-    from airflow_provider_atai.api.errors import AtaiError
     from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
-    from airflow_provider_atai.waiting.loop import JobReader
+    from airflow_provider_atai.errors import AtaiError
+    from airflow_provider_atai.waiting.on_worker import JobReader
 
 T = TypeVar("T")
 

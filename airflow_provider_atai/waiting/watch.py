@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_atai.api.errors import AtaiError, AtaiRateLimitError
 from airflow_provider_atai.api.fine_tune import JobStatus
+from airflow_provider_atai.errors import AtaiError, AtaiRateLimitError
 from airflow_provider_atai.waiting.policy import Decision, Ending, WaitLimits, WaitState, decide
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_record, summarise

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_atai.api.client import AtaiClient, normalise_api_key, normalise_timeout
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiAuthenticationError,
     AtaiBadRequestError,

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.connection_errors import explain, translated
-from airflow_provider_atai.api.errors import AtaiConnectionError, AtaiResponseError, AtaiTimeoutError
+from airflow_provider_atai.errors import AtaiConnectionError, AtaiResponseError, AtaiTimeoutError
 from tests.api.conftest import API_KEY, BadServer, http_answer, serve
 
 URL = "https://user:sk_hidden@host.example:8443/v0.5/jobs/x?signature=hidden"

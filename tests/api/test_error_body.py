@@ -12,7 +12,7 @@ from airflow_provider_atai.api.error_body import (
     parse_retry_after,
     retry_after_of_body,
 )
-from airflow_provider_atai.api.errors import ErrorDetail
+from airflow_provider_atai.errors import ErrorDetail
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 

@@ -9,14 +9,14 @@ import pendulum
 import pytest
 
 from airflow_provider_atai.api.client import AtaiClient
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.api.files import FilesApi, StoredFile, UploadPart, UploadSession
+from airflow_provider_atai.errors import (
     AtaiBadRequestError,
     AtaiConflictError,
     AtaiConnectionError,
     AtaiNotFoundError,
     AtaiResponseError,
 )
-from airflow_provider_atai.api.files import FilesApi, StoredFile, UploadPart, UploadSession
 from tests.api.conftest import BadServer, http_answer
 
 if TYPE_CHECKING:

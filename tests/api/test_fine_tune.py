@@ -10,13 +10,6 @@ import pendulum
 import pytest
 
 from airflow_provider_atai.api.client import AtaiClient
-from airflow_provider_atai.api.errors import (
-    AtaiBadRequestError,
-    AtaiConflictError,
-    AtaiConnectionError,
-    AtaiNotFoundError,
-    AtaiResponseError,
-)
 from airflow_provider_atai.api.fine_tune import (
     ACTIVE_STATUSES,
     TERMINAL_STATUSES,
@@ -25,6 +18,13 @@ from airflow_provider_atai.api.fine_tune import (
     JobMetrics,
     JobStatus,
     parse_timestamp,
+)
+from airflow_provider_atai.errors import (
+    AtaiBadRequestError,
+    AtaiConflictError,
+    AtaiConnectionError,
+    AtaiNotFoundError,
+    AtaiResponseError,
 )
 from tests.api.conftest import BadServer, http_answer
 
@@ -339,7 +339,7 @@ class TestEmulator:
 
 def test_reading_jobs_needs_no_http_library() -> None:
     code = (
-        "import sys, airflow_provider_atai.api.fine_tune, airflow_provider_atai.api.errors\n"
+        "import sys, airflow_provider_atai.api.fine_tune, airflow_provider_atai.errors\n"
         "print([name for name in ('requests', 'urllib3', 'pendulum') if name in sys.modules])"
     )
     done = subprocess.run(

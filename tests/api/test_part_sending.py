@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pytest
 
 from airflow_provider_atai.api.client import AtaiClient
-from airflow_provider_atai.api.errors import AtaiBadRequestError, AtaiConnectionError, AtaiPermissionError
 from airflow_provider_atai.api.files import FilesApi
 from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError
+from airflow_provider_atai.errors import AtaiBadRequestError, AtaiConnectionError, AtaiPermissionError
 from tests.api.uploads import CONTENT, Source, calls, content_of, puts, send
 
 if TYPE_CHECKING:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_atai.api.client import AtaiClient
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.api.files import FilesApi
+from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError, UploadGoneError
+from airflow_provider_atai.errors import (
     AtaiAuthenticationError,
     AtaiBadRequestError,
     AtaiConflictError,
@@ -17,8 +19,6 @@ from airflow_provider_atai.api.errors import (
     AtaiResponseError,
     AtaiServerError,
 )
-from airflow_provider_atai.api.files import FilesApi
-from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError, UploadGoneError
 from tests.api.conftest import API_KEY, BadServer, http_answer
 from tests.api.uploads import CONTENT, Source, calls, content_of, puts, send
 

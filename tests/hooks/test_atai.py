@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_atai.api.errors import AtaiConfigurationError, AtaiConnectionError
+from airflow_provider_atai.errors import AtaiConfigurationError, AtaiConnectionError
 from airflow_provider_atai.hooks.atai import AtaiHook
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_atai.api.errors import AtaiConfigurationError
+from airflow_provider_atai.errors import AtaiConfigurationError
 from airflow_provider_atai.hooks.settings import DEFAULT_BASE_URL, ClientSettings, client_settings
 
 EMPTY = {"host": None, "port": None, "schema": None, "password": None, "extra": {}, "environ": {}}

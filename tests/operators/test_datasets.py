@@ -11,7 +11,10 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_atai.api.client import AtaiClient
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.api.job_request import check_request
+from airflow_provider_atai.datasets.sources import ObjectStorageSource
+from airflow_provider_atai.datasets.store import FileNotReadyError
+from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiGatewayNotFoundError,
     AtaiNotFoundError,
@@ -19,9 +22,6 @@ from airflow_provider_atai.api.errors import (
     AtaiServerError,
     RetryableError,
 )
-from airflow_provider_atai.api.job_request import check_request
-from airflow_provider_atai.datasets.sources import ObjectStorageSource
-from airflow_provider_atai.datasets.store import FileNotReadyError
 from airflow_provider_atai.operators.datasets import (
     DeleteDatasetOperator,
     UploadDatasetOperator,

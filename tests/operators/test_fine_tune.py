@@ -7,7 +7,7 @@ import pytest
 import requests
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiRateLimitError,
     AtaiResponseError,
@@ -19,13 +19,13 @@ from airflow_provider_atai.api.errors import (
     FineTuneJobTimeoutError,
     FineTuneJobUnreachableError,
 )
-from airflow_provider_atai.operators import submission
+from airflow_provider_atai.jobs import submission
 from airflow_provider_atai.operators.fine_tune import (
     CancelFineTuneJobOperator,
     CreateFineTuneJobOperator,
     StopFineTuneJobOperator,
 )
-from tests.task_life import TaskInstance, TaskLife, TaskStateStore, clock, store_dataset  # noqa: F401
+from tests.harness.task_life import TaskInstance, TaskLife, TaskStateStore, clock, store_dataset  # noqa: F401
 
 TRAIN = {"name": "training-set", "split": "train", "file_ids": ["train.csv"]}
 JOBS = "/fine-tune/jobs"
@@ -205,7 +205,7 @@ class TestLookingUp:
         assert posts(emulator) == []
 
     def test_every_generation_used_up(self, emulator, monkeypatch):
-        monkeypatch.setattr("airflow_provider_atai.operators.job_identity.MAX_GENERATIONS", 3)
+        monkeypatch.setattr("airflow_provider_atai.jobs.identity.MAX_GENERATIONS", 3)
         emulator.set_outcome("FAILED", name="pump-states", at=1)
         task = life()
         for _ in range(3):

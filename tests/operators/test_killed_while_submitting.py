@@ -11,7 +11,7 @@ from airflow_provider_atai.api.transport import Transport
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from airflow_provider_atai.waiting.policy import Ending
 from airflow_provider_atai.waiting.result import WaitResult
-from tests.task_life import TaskInstance, TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.task_life import TaskInstance, TaskLife, clock, store_dataset  # noqa: F401
 
 JOBS = "/fine-tune/jobs"
 

@@ -9,7 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
-from tests.task_life import TaskInstance, TaskLife, store_dataset
+from tests.harness.task_life import TaskInstance, TaskLife, store_dataset
 
 try:
     from airflow.models.taskinstance import _execute_task

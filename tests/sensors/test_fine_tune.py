@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import (
     BaseHook,
 )
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.errors import (
     FineTuneJobCancelledError,
     FineTuneJobFailedError,
     FineTuneJobNoModelError,
@@ -19,7 +19,7 @@ from airflow_provider_atai.api.errors import (
 )
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
-from tests.task_life import TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.task_life import TaskLife, clock, store_dataset  # noqa: F401
 
 MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferrable": {"deferrable": True}}
 

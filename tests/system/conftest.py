@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.airflow_processes import AirflowProcesses, clean_environment
-from demo.child_processes import ChildProcesses
-from demo.emulator_process import start_emulator
+from tests.harness.airflow_processes import AirflowProcesses, clean_environment
+from tests.harness.child_processes import ChildProcesses
+from tests.harness.emulator_process import start_emulator
 
 if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
-    from demo.airflow_api import AirflowApi
+    from tests.harness.airflow_api import AirflowApi
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 FAULTS = Path(__file__).resolve().parent / "dags"

@@ -8,11 +8,12 @@ from unittest import mock
 import pytest
 from airflow.providers.common.compat import connection
 
+from airflow_provider_atai.compat import task_state
+from airflow_provider_atai.compat.task_state import read_task_state, was_cleared
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.triggers import fine_tune, task_state
+from airflow_provider_atai.triggers import fine_tune
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
-from airflow_provider_atai.triggers.task_state import read_task_state, was_cleared
-from tests.task_life import clock, store_dataset  # noqa: F401
+from tests.harness.task_life import clock, store_dataset  # noqa: F401
 
 ARGUMENTS = {
     "job_id": "job-1",

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.api.fine_tune import ACTIVE_STATUSES, FineTuneJob
+from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiError,
     AtaiResponseError,
     error_class,
 )
-from airflow_provider_atai.api.fine_tune import ACTIVE_STATUSES, FineTuneJob
 from airflow_provider_atai.waiting.policy import (
     ARTIFACT_GRACE,
     MAX_RETRY_AFTER,

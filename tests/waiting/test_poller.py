@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
+from airflow_provider_atai.errors import (
     AtaiAuthenticationError,
     AtaiNotFoundError,
     AtaiServerError,
 )
-from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.waiting import job_listing, poller
 from airflow_provider_atai.waiting.poller import subscribe
-from tests.task_life import store_dataset
+from tests.harness.task_life import store_dataset
 
 JOBS = "/fine-tune/jobs"
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.errors import (
     AtaiResponseError,
     FineTuneJobCancelledError,
     FineTuneJobFailedError,

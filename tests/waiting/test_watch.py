@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from airflow_provider_atai.api.errors import AtaiConnectionError, error_class
 from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
+from airflow_provider_atai.errors import AtaiConnectionError, error_class
 from airflow_provider_atai.waiting.policy import Ending, WaitLimits
 from airflow_provider_atai.waiting.watch import JobWatch
 

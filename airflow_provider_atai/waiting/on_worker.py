@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from airflow_provider_atai.api.errors import AtaiError
+from airflow_provider_atai.errors import AtaiError
 from airflow_provider_atai.waiting.policy import Ending
 
 if TYPE_CHECKING:

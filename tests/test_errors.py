@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
-from airflow_provider_atai.api import errors
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai import errors
+from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiConnectionError,
     AtaiError,

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from airflow_provider_atai.api.job_request import check_job_id
-from airflow_provider_atai.operators.job_identity import MAX_GENERATIONS, job_identity
+from airflow_provider_atai.jobs.identity import MAX_GENERATIONS, job_identity
 
 WORK = {
     "dag_id": "retrain",
@@ -28,7 +28,7 @@ def first(**changes):
 
 def test_the_same_work_has_the_same_id_in_every_process():
     code = (
-        "from airflow_provider_atai.operators.job_identity import job_identity;"
+        "from airflow_provider_atai.jobs.identity import job_identity;"
         f"print(next(job_identity(**{WORK!r}).generations()))"
     )
     ids = {subprocess.check_output([sys.executable, "-c", code], text=True).strip() for _ in range(2)}

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-from benchmarks.lives.clock import run_on_loop
-from benchmarks.lives.history import History, Kill
-from benchmarks.lives.plan import Blow, Plan, UserAction
+from tests.chaos.clock import run_on_loop
+from tests.chaos.history import History, Kill
+from tests.chaos.plan import Blow, Plan, UserAction
 
 if TYPE_CHECKING:
-    from benchmarks.lives.world import World
+    from tests.chaos.world import World
 
 OWNER = "create"
 _FROM_SIGTERM_TO_SIGKILL = 5.0

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiConnectionError,
     AtaiError,

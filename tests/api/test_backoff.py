@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.api.backoff import call_with_retry, delay_before, is_transient
+from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiError,
     AtaiResponseError,
     AtaiTimeoutError,
     error_class,
 )
-from airflow_provider_atai.api.retry import call_with_retry, delay_before, is_transient
 
 
 def http_error(status: int, retry_after: float | None = None) -> AtaiError:

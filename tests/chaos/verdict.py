@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.lives.history import Green, History, Kill, Record, Wait
-    from benchmarks.lives.plan import Plan
+    from tests.chaos.history import Green, History, Kill, Record, Wait
+    from tests.chaos.plan import Plan
 
 _OVER = frozenset({"COMPLETED", "STOPPED", "CANCELLED", "FAILED"})
 # The framework's timeout of a deferred task, which is there for when the own deadline does not fire, and the

@@ -8,11 +8,10 @@ from unittest import mock
 
 import pytest
 
-from airflow_provider_atai.operators import next_try
+from airflow_provider_atai.compat import next_try, task_state
+from airflow_provider_atai.compat.next_try import is_tried_again
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
-from airflow_provider_atai.operators.next_try import is_tried_again
-from airflow_provider_atai.triggers import task_state
-from tests.task_life import TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.task_life import TaskLife, clock, store_dataset  # noqa: F401
 
 TRIED_AGAIN = (None, "restarting", "up_for_retry", "scheduled", "queued", "deferred")
 NOT_TRIED_AGAIN = ("failed", "success", "skipped", "removed", "upstream_failed")

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from demo.child_processes import ChildEndedError, ChildProcesses, NotInTimeError
+from tests.harness.child_processes import ChildEndedError, ChildProcesses, NotInTimeError
 
 # Says its own process id and that of a child which has left its process group.
 FAMILY = """
@@ -67,7 +67,7 @@ def test_sigterm_ends_the_whole_family(tmp_path: Path) -> None:
     parent_code = f"""
 import os, sys, time
 from pathlib import Path
-from demo.child_processes import ChildProcesses
+from tests.harness.child_processes import ChildProcesses
 with ChildProcesses(Path({str(tmp_path / "inner")!r})) as processes:
     processes.start("family", [sys.executable, "-c", {FAMILY!r}], os.environ)
     time.sleep(600)
@@ -113,7 +113,7 @@ def test_what_does_not_come_true_is_an_error_with_its_reason(tmp_path: Path) -> 
 
 
 def test_a_reused_process_id_is_left_alone() -> None:
-    from demo.child_processes import end_tree
+    from tests.harness.child_processes import end_tree
 
     stranger = subprocess.Popen(python("import time; time.sleep(600)"), start_new_session=True)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from airflow_provider_atai.api.errors import AtaiBadRequestError, AtaiConflictError, AtaiNotFoundError
+from airflow_provider_atai.errors import AtaiBadRequestError, AtaiConflictError, AtaiNotFoundError
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneApi, FineTuneJob

@@ -1,7 +1,7 @@
 """
 Break whole lives of tasks at random, and count broken promises.
 
-    .venv/airflow-3/bin/python -m benchmarks.chaos [--lives 1000] [--seed 1] [--replay SEED]
+    .venv/airflow-3/bin/python -m tests.chaos [--lives 1000] [--seed 1] [--replay SEED]
 
 Each life is one DAG run's task, from its first try to its last, against the emulator over real HTTP. A seed
 decides what befalls it. Time is travelled, so nothing waits. The exit status is 1 when a promise was broken.
@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmarks.lives.verdict import Verdict
-    from benchmarks.lives.world import World
+    from tests.chaos.verdict import Verdict
+    from tests.chaos.world import World
 
 
 @dataclass
@@ -56,9 +56,9 @@ def live(
     world: World, seed: int, *, trace: Callable[[str], None] = lambda line: None
 ) -> tuple[Report, Verdict]:
     """Live one life, and judge it."""
-    from benchmarks.lives.life import Life
-    from benchmarks.lives.plan import draw
-    from benchmarks.lives.verdict import judge
+    from tests.chaos.life import Life
+    from tests.chaos.plan import draw
+    from tests.chaos.verdict import judge
 
     life = Life(draw(seed), world, trace=trace)
     with logs_to(trace):
@@ -79,7 +79,7 @@ def live(
 
 def live_all(seeds: Iterable[int]) -> Report:
     """Live lives one after the other, in a world of their own."""
-    from benchmarks.lives.world import World
+    from tests.chaos.world import World
 
     total = Report()
     with tempfile.TemporaryDirectory(prefix="atai-chaos-") as folder, World(Path(folder)) as world:
@@ -141,8 +141,8 @@ def _work(seeds: Sequence[int]) -> Report:
 
 def replay(seed: int) -> int:
     """Print one life's log, line by line."""
-    from benchmarks.lives.plan import draw
-    from benchmarks.lives.world import World
+    from tests.chaos.plan import draw
+    from tests.chaos.world import World
 
     print(draw(seed))
     with tempfile.TemporaryDirectory(prefix="atai-chaos-") as folder, World(Path(folder)) as world:
@@ -159,7 +159,7 @@ def replay(seed: int) -> int:
 
 def show(report: Report, seconds: float) -> None:
     """Print what the lives came to."""
-    from benchmarks.lives.verdict import PROMISES
+    from tests.chaos.verdict import PROMISES
 
     print(f"lives            {report.lives} in {seconds:.0f} s")
     print(f"requests         {report.requests}")
@@ -177,7 +177,7 @@ def show(report: Report, seconds: float) -> None:
     for seed, promise, what in sorted(report.failures):
         print(f"seed {seed}: {promise}: {what}")
     if report.failures:
-        print("See what happened with: python -m benchmarks.chaos --replay SEED")
+        print("See what happened with: python -m tests.chaos --replay SEED")
 
 
 def main() -> int:

@@ -15,10 +15,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.airflow_api import AirflowApi, AirflowApi2, AirflowApi3
+from tests.harness.airflow_api import AirflowApi, AirflowApi2, AirflowApi3
 
 if TYPE_CHECKING:
-    from demo.child_processes import ChildProcesses
+    from tests.harness.child_processes import ChildProcesses
 
 START_SECONDS = 120.0
 USER = "admin"

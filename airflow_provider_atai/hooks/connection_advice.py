@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiAuthenticationError,
     AtaiConfigurationError,

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
+from airflow_provider_atai.jobs.arguments import check_at_parse_time, normalise_rendered
 from airflow_provider_atai.operators.fine_tune import CancelFineTuneJobOperator
-from airflow_provider_atai.operators.job_arguments import check_at_parse_time, normalise_rendered
 
 TRAIN = {"name": "training-set", "split": "train", "file_ids": ["train.jsonl"]}
 EVAL = {"name": "eval-set", "split": "eval", "file_ids": ["eval.jsonl"]}

@@ -49,7 +49,7 @@ def _state(ti: Any) -> str | None:
         # Airflow 2, where tasks have the database.
         state = ti.current_state()
     else:
-        from airflow_provider_atai.triggers.task_state import query_task_state
+        from airflow_provider_atai.compat.task_state import query_task_state
 
         state = query_task_state(ti)
     return None if state is None else str(getattr(state, "value", state))

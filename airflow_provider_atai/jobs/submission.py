@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_atai.api.errors import (
+from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiConflictError,
     AtaiError,

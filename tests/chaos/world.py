@@ -25,7 +25,7 @@ from airflow_provider_atai.api.transport import Transport
 from airflow_provider_atai.emulator.control import EmulatorControl
 from airflow_provider_atai.emulator.server import ThreadedServer
 from airflow_provider_atai.emulator.state import Emulator
-from benchmarks.lives.clock import Clock
+from tests.chaos.clock import Clock
 
 CONNECTION_VARIABLE = "AIRFLOW_CONN_ATAI_DEFAULT"
 _FIRST_KEY = "sk_emulator"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from airflow_provider_atai.emulator.control import EmulatorControl
-from demo.airflow_processes import clean_environment
+from tests.harness.airflow_processes import clean_environment
 
 if TYPE_CHECKING:
-    from demo.child_processes import ChildProcesses
+    from tests.harness.child_processes import ChildProcesses
 
 TIMEOUT = (5.0, 30.0)
 

@@ -7,17 +7,19 @@ from unittest import mock
 
 import pytest
 
-from airflow_provider_atai.api.errors import AtaiError
+from airflow_provider_atai.compat import next_try
+from airflow_provider_atai.errors import AtaiError
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.operators import fine_tune, next_try, submission
+from airflow_provider_atai.jobs import submission
+from airflow_provider_atai.operators import fine_tune
 from airflow_provider_atai.triggers import fine_tune as triggers
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
 from airflow_provider_atai.waiting.policy import Ending
 from airflow_provider_atai.waiting.result import WaitResult
-from benchmarks.chaos import Report, live, live_all, show
-from benchmarks.lives.history import Green, History, Kill, Wait
-from benchmarks.lives.plan import SHAPES, draw
-from benchmarks.lives.verdict import (
+from tests.chaos.__main__ import Report, live, live_all, show
+from tests.chaos.history import Green, History, Kill, Wait
+from tests.chaos.plan import SHAPES, draw
+from tests.chaos.verdict import (
     DUPLICATE,
     ENDED,
     FALSE_GREEN,
@@ -27,7 +29,7 @@ from benchmarks.lives.verdict import (
     TROUBLE,
     judge,
 )
-from benchmarks.lives.world import World
+from tests.chaos.world import World
 
 EVERYDAY_SEEDS = range(1, 61)
 

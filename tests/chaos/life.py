@@ -24,7 +24,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
-from benchmarks.lives.hazards import (
+from tests.chaos.hazards import (
     OWNER,
     Acted,
     DeferralTimedOut,
@@ -33,9 +33,9 @@ from benchmarks.lives.hazards import (
     TriggererGone,
     WorkerKilled,
 )
-from benchmarks.lives.history import Green, Wait
-from benchmarks.lives.plan import HORIZON, Plan, Rule, UserAction
-from benchmarks.lives.world import TaskInstance, TaskStateStore, World
+from tests.chaos.history import Green, Wait
+from tests.chaos.plan import HORIZON, Plan, Rule, UserAction
+from tests.chaos.world import TaskInstance, TaskStateStore, World
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException

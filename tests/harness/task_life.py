@@ -210,8 +210,8 @@ def clock(monkeypatch):
     with time_machine.travel(datetime(2026, 11, 23, 12, 0, tzinfo=UTC), tick=True) as traveller:
         clock = Clock(traveller)
         stand_in = SimpleNamespace(sleep=clock.sleep, monotonic=time.time)
-        monkeypatch.setattr("airflow_provider_atai.waiting.loop.time", stand_in)
-        monkeypatch.setattr("airflow_provider_atai.operators.submission.time", stand_in)
+        monkeypatch.setattr("airflow_provider_atai.waiting.on_worker.time", stand_in)
+        monkeypatch.setattr("airflow_provider_atai.jobs.submission.time", stand_in)
         monkeypatch.setitem(AtaiClient.__init__.__kwdefaults__, "sleep", clock.sleep)
         monkeypatch.setattr(f"{SENSOR_MODULE}.time", stand_in)
         monkeypatch.setattr("airflow_provider_atai.waiting.poller.time", stand_in)

@@ -1,1 +1,0 @@
-"""Whole lives of tasks under faults: what benchmarks.chaos draws, runs and judges."""
