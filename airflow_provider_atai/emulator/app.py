@@ -12,16 +12,16 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from airflow_provider_atai.emulator.absent_routes import AbsentRoutes
-from airflow_provider_atai.emulator.authentication import Authentication
-from airflow_provider_atai.emulator.control_routes import control_router
+from airflow_provider_atai.emulator.access import Authentication
 from airflow_provider_atai.emulator.errors import RefusedError, entries_of_validation, envelope
-from airflow_provider_atai.emulator.files_routes import files_router
-from airflow_provider_atai.emulator.fine_tune_routes import fine_tune_router
 from airflow_provider_atai.emulator.gateway import CONTROL_PREFIX, DropConnection, Gateway
+from airflow_provider_atai.emulator.routes.control import control_router
+from airflow_provider_atai.emulator.routes.direct_uploads import upload_router
+from airflow_provider_atai.emulator.routes.files import files_router
+from airflow_provider_atai.emulator.routes.fine_tune import fine_tune_router
+from airflow_provider_atai.emulator.routes.storage import storage_router
 from airflow_provider_atai.emulator.settings import API_PREFIX, CLIENT_PREFIX
 from airflow_provider_atai.emulator.state import Emulator
-from airflow_provider_atai.emulator.storage_routes import storage_router
-from airflow_provider_atai.emulator.upload_routes import upload_router
 
 _Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_atai.emulator.life_cycle import Outcome
+from airflow_provider_atai.emulator.jobs.life_cycle import Outcome
 from airflow_provider_atai.emulator.store import Store
 
 

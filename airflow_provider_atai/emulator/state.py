@@ -9,14 +9,14 @@ from typing import Any
 
 from airflow_provider_atai.emulator.clock import JobClock, real_now
 from airflow_provider_atai.emulator.faults import Faults
-from airflow_provider_atai.emulator.files import Files
-from airflow_provider_atai.emulator.jobs import Jobs
+from airflow_provider_atai.emulator.files.files import Files
+from airflow_provider_atai.emulator.files.uploads import Uploads
+from airflow_provider_atai.emulator.jobs.jobs import Jobs
 from airflow_provider_atai.emulator.organisations import Organisations
 from airflow_provider_atai.emulator.outcomes import Outcomes
 from airflow_provider_atai.emulator.request_log import RequestLog
 from airflow_provider_atai.emulator.settings import Life, Switches
 from airflow_provider_atai.emulator.store import Store
-from airflow_provider_atai.emulator.uploads import Uploads
 
 
 class Emulator:

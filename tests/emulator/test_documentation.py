@@ -44,7 +44,7 @@ def test_every_control() -> None:
 
 
 def test_every_error_code() -> None:
-    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.glob("*.py"))
+    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
     codes = set(re.findall(r'(?:RefusedError\(\s*\d+,|error_entry\()\s*"(\w+)"', source))
     codes |= set(re.findall(r'code(?:: str)? ?= ?"(\w+)"', source))
     assert {"conflict", "upload_not_found", "invalid_parameter", "internal_logic_error"} <= codes

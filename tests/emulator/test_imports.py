@@ -13,7 +13,7 @@ PACKAGE = Path(airflow_provider_atai.emulator.__file__).parent
 def test_of_the_provider_only_the_status_names_are_used() -> None:
     """A mistake that the emulator and the client shared could not be seen in a test."""
     imported = set()
-    for path in PACKAGE.glob("*.py"):
+    for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom):
                 imported |= {f"{node.module}.{alias.name}" for alias in node.names}

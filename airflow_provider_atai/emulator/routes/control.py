@@ -14,8 +14,8 @@ from airflow_provider_atai.emulator.asgi import JSON_TYPE
 from airflow_provider_atai.emulator.clock import real_now
 from airflow_provider_atai.emulator.faults import FaultRule
 from airflow_provider_atai.emulator.gateway import CONTROL_PREFIX
-from airflow_provider_atai.emulator.job_rows import record_of
-from airflow_provider_atai.emulator.life_cycle import Outcome
+from airflow_provider_atai.emulator.jobs.life_cycle import Outcome
+from airflow_provider_atai.emulator.jobs.rows import record_of
 from airflow_provider_atai.emulator.settings import API_PREFIX
 from airflow_provider_atai.emulator.state import Emulator
 

@@ -10,15 +10,7 @@ from typing import Any
 from airflow_provider_atai.emulator.clock import JobClock, real_now
 from airflow_provider_atai.emulator.errors import conflict, not_found
 from airflow_provider_atai.emulator.ids import server_job_id, type_id
-from airflow_provider_atai.emulator.job_rows import (
-    checkpoints_of,
-    inference_config_path,
-    life_of,
-    next_at,
-    outcome_of,
-    plan_of,
-)
-from airflow_provider_atai.emulator.life_cycle import (
+from airflow_provider_atai.emulator.jobs.life_cycle import (
     TERMINAL,
     Outcome,
     Transition,
@@ -28,6 +20,14 @@ from airflow_provider_atai.emulator.life_cycle import (
     plan_life,
     replanned,
     stopped,
+)
+from airflow_provider_atai.emulator.jobs.rows import (
+    checkpoints_of,
+    inference_config_path,
+    life_of,
+    next_at,
+    outcome_of,
+    plan_of,
 )
 from airflow_provider_atai.emulator.outcomes import Outcomes
 from airflow_provider_atai.emulator.settings import Life, Switches

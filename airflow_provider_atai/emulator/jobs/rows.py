@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_atai.emulator.life_cycle import Outcome, Transition, trained_seconds
+from airflow_provider_atai.emulator.jobs.life_cycle import Outcome, Transition, trained_seconds
 from airflow_provider_atai.emulator.settings import Life, Switches
 from airflow_provider_atai.emulator.timestamps import microseconds
 from airflow_provider_atai.emulator.training_metrics import checkpoint_records

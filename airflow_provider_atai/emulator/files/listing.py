@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from airflow_provider_atai.emulator.errors import RefusedError, invalid
-from airflow_provider_atai.emulator.files import Files
+from airflow_provider_atai.emulator.files.files import Files
 from airflow_provider_atai.emulator.store import Store
 from airflow_provider_atai.emulator.whole_numbers import WholeNumber
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_atai.emulator import uploads
+from airflow_provider_atai.emulator.files import uploads
 
 if TYPE_CHECKING:
     import requests

@@ -12,13 +12,8 @@ from typing import Any
 
 from airflow_provider_atai.emulator.clock import real_now
 from airflow_provider_atai.emulator.errors import conflict, not_found
-from airflow_provider_atai.emulator.files import Files, read_attributes
-from airflow_provider_atai.emulator.ids import type_id
-from airflow_provider_atai.emulator.presigning import presigned_query
-from airflow_provider_atai.emulator.settings import Switches
-from airflow_provider_atai.emulator.store import Store
-from airflow_provider_atai.emulator.timestamps import whole_seconds
-from airflow_provider_atai.emulator.upload_parts import (
+from airflow_provider_atai.emulator.files.files import Files, read_attributes
+from airflow_provider_atai.emulator.files.parts import (
     Part,
     assemble,
     check_numbers,
@@ -26,6 +21,11 @@ from airflow_provider_atai.emulator.upload_parts import (
     part_file,
     parts_of,
 )
+from airflow_provider_atai.emulator.ids import type_id
+from airflow_provider_atai.emulator.presigning import presigned_query
+from airflow_provider_atai.emulator.settings import Switches
+from airflow_provider_atai.emulator.store import Store
+from airflow_provider_atai.emulator.timestamps import whole_seconds
 
 
 class Uploads:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_atai.emulator.life_cycle import (
+from airflow_provider_atai.emulator.jobs.life_cycle import (
     Outcome,
     cancelled,
     plan_life,

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from airflow_provider_atai.emulator.authentication import organisation_of
+from airflow_provider_atai.emulator.access import organisation_of
 from airflow_provider_atai.emulator.errors import RefusedError, invalid
-from airflow_provider_atai.emulator.proxy_uploads import DIRECT_TYPES, base_name, unsupported_type
+from airflow_provider_atai.emulator.files.parts import unquoted
 from airflow_provider_atai.emulator.request_bodies import RequestBody, refuse_unknown_fields
+from airflow_provider_atai.emulator.routes.proxy_uploads import DIRECT_TYPES, base_name, unsupported_type
 from airflow_provider_atai.emulator.state import Emulator
-from airflow_provider_atai.emulator.strict_json import StrictJsonRoute
-from airflow_provider_atai.emulator.upload_parts import unquoted
+from airflow_provider_atai.emulator.strict_input import StrictJsonRoute
 
 
 class InitiateUpload(RequestBody):

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, JSONResponse
 
-from airflow_provider_atai.emulator.authentication import organisation_of
-from airflow_provider_atai.emulator.file_listing import FileFilter, PageQuery, ShardQuery, page, sharded
-from airflow_provider_atai.emulator.proxy_uploads import take_upload
+from airflow_provider_atai.emulator.access import organisation_of
+from airflow_provider_atai.emulator.files.listing import FileFilter, PageQuery, ShardQuery, page, sharded
+from airflow_provider_atai.emulator.routes.proxy_uploads import take_upload
 from airflow_provider_atai.emulator.settings import CLIENT_PREFIX
 from airflow_provider_atai.emulator.state import Emulator
 

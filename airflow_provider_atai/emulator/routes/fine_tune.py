@@ -9,15 +9,15 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from airflow_provider_atai.api.fine_tune import JobStatus
-from airflow_provider_atai.emulator.authentication import organisation_of
+from airflow_provider_atai.emulator.access import organisation_of
 from airflow_provider_atai.emulator.errors import invalid
 from airflow_provider_atai.emulator.ids import MAX_JOB_ID_LENGTH
 from airflow_provider_atai.emulator.job_requests import CreateJob, check
-from airflow_provider_atai.emulator.job_rows import record_of
-from airflow_provider_atai.emulator.life_cycle import TERMINAL
+from airflow_provider_atai.emulator.jobs.life_cycle import TERMINAL
+from airflow_provider_atai.emulator.jobs.rows import record_of
 from airflow_provider_atai.emulator.settings import DEFAULT_MODEL, LARGEST_INTEGER
 from airflow_provider_atai.emulator.state import Emulator
-from airflow_provider_atai.emulator.strict_json import StrictJsonRoute
+from airflow_provider_atai.emulator.strict_input import StrictJsonRoute
 from airflow_provider_atai.emulator.whole_numbers import WholeNumber
 
 _JobId = Annotated[str, Path(min_length=1, max_length=MAX_JOB_ID_LENGTH)]

@@ -21,7 +21,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from airflow_provider_atai.emulator.errors import RefusedError, invalid, missing
-from airflow_provider_atai.emulator.files import read_attributes
+from airflow_provider_atai.emulator.files.files import read_attributes
 from airflow_provider_atai.emulator.settings import Switches
 from airflow_provider_atai.emulator.state import Emulator
 
