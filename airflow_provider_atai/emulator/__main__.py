@@ -17,19 +17,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until the process is told to end, and return its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        # The command is there without the extra that it needs.
+        # The command is installed even without the extra that it needs.
         from airflow_provider_atai.emulator.server import EmulatorServer, listen, url_of
         from airflow_provider_atai.emulator.state import Emulator
         from airflow_provider_atai.emulator.store import DataDirInUseError
     except ModuleNotFoundError as error:
-        print(f"atai-emulator: {error}. What it needs comes with: {HOW_TO_INSTALL}", file=sys.stderr)
+        print(f"atai-emulator: {error}. It needs an extra: {HOW_TO_INSTALL}", file=sys.stderr)
         return 1
     try:
         listening = listen(options.host, options.port)
     except OSError as error:
         print(f"atai-emulator: cannot listen on {options.host}:{options.port}: {error}", file=sys.stderr)
         return 1
-    # The server ends in order on both signals and raises them again, which must not skip the cleaning up.
+    # The server shuts down on both signals and raises them again, which must not skip the cleanup.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     with ExitStack() as stack:
@@ -71,14 +71,13 @@ def _parser() -> argparse.ArgumentParser:
         "--api-key",
         action="append",
         default=[],
-        help="a key that is taken; repeat it for further organisations "
-        f"(default: those of the last time in the data directory, or {DEFAULT_API_KEY})",
+        help="a valid key; repeat the option for further organisations "
+        f"(default: the last keys in the data directory, or {DEFAULT_API_KEY})",
     )
     parser.add_argument(
         "--time-scale",
         type=_positive,
-        help="seconds of a job's life in a real second "
-        "(default: as the last time in the data directory, or 1)",
+        help="seconds of a job's life in a real second (default: the last one in the data directory, or 1)",
     )
     return parser
 

@@ -1,49 +1,64 @@
-"""The door of the API: who has no valid key gets a 401, whatever the request is."""
+"""Rejects requests without a valid key before anything else looks at them."""
 
 from __future__ import annotations
 
+from fastapi import Request
+from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from airflow_provider_atai.emulator.asgi import json_answer
 from airflow_provider_atai.emulator.errors import envelope, error_entry
-from airflow_provider_atai.emulator.settings import API_PREFIX, CLIENT_PREFIX
+from airflow_provider_atai.emulator.settings import API_PREFIX, CLIENT_PREFIX, Switches
 from airflow_provider_atai.emulator.state import Emulator
 
 _ORGANISATION = "atai.organisation"
 
 
-class Authentication:
-    """ASGI middleware that knows the organisation of a request before its body is looked at."""
+class Access:
+    """
+    ASGI middleware that decides whether a request reaches its route.
+
+    After the key come the routes that a switch leaves out: they answer as any unknown path does.
+    """
 
     def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
         self._app = app
         self._emulator = emulator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _is_api(scope["path"]):
-            await self._app(scope, receive, send)
-            return
+        refusal = None
+        if scope["type"] == "http" and _is_api(scope["path"]):
+            refusal = self._refusal(scope)
+        await (refusal or self._app)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
         header = Headers(scope=scope).get("authorization", "")
         organisation = self._emulator.organisations.of_header(header)
-        if organisation is not None:
-            scope[_ORGANISATION] = organisation
-            await self._app(scope, receive, send)
-            return
-        message = "Invalid API key" if header else "Missing API key"
-        body = (
-            {"detail": message}
-            if self._emulator.switches.authentication_errors == "detail"
-            else envelope([error_entry("unauthorized", message)])
-        )
-        await json_answer(401, body).send(send)
+        switches = self._emulator.switches
+        if organisation is None:
+            message = "Invalid API key" if header else "Missing API key"
+            if switches.authentication_errors == "detail":
+                return JSONResponse({"detail": message}, 401)
+            return JSONResponse(envelope([error_entry("unauthorized", message)]), 401)
+        scope[_ORGANISATION] = organisation
+        if _is_left_out(scope["method"], scope["path"], switches):
+            return JSONResponse({"detail": "Not Found"}, 404)
+        return None
 
 
 def organisation_of(request: Request) -> str:
-    """Return the uuid of the organisation whose key the request carries."""
+    """Return the uuid of the organisation that a request's key belongs to."""
     return str(request.scope[_ORGANISATION])
 
 
 def _is_api(path: str) -> bool:
     return any(path == prefix or path.startswith(f"{prefix}/") for prefix in (API_PREFIX, CLIENT_PREFIX))
+
+
+def _is_left_out(method: str, path: str, switches: Switches) -> bool:
+    if path.startswith(f"{CLIENT_PREFIX}/fine-tune/") and not switches.fine_tune_under_api:
+        return True
+    if switches.third_party_endpoints:
+        return False
+    route = path.removeprefix(API_PREFIX).removeprefix(CLIENT_PREFIX)
+    return route == "/fine-tune/status" or (method == "DELETE" and route.startswith("/fine-tune/jobs/"))

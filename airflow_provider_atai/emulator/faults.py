@@ -1,4 +1,4 @@
-"""Rules that make the emulator misbehave, and how often each of them did."""
+"""Rules that make the emulator misbehave, and how often each rule fired."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def _upper_case(value: object) -> object:
 
 class FaultRule(BaseModel):
     """
-    One rule: which requests, how many of them, and what happens to them.
+    One rule: which requests it hits, how many of them, and what happens to them.
 
     :param method: an HTTP method, or ``*``.
     :param path: a pattern for the path, with or without the API's prefix: ``*`` stands for one segment or
-        a part of it, ``**`` for any number of segments, also for none.
+        a part of it, ``**`` for any number of segments, including none.
     :param skip: how many matching requests to let through first.
     :param count: how many requests to hit after those; None for all.
     :param effect: ``answer``: answer with ``status`` and ``body``, and do nothing else. ``drop_before``:
@@ -34,16 +34,16 @@ class FaultRule(BaseModel):
         without an answer. ``drop_midway``: carry it out and close in the middle of the answer's body.
         ``truncate``: carry it out and answer with the first half of the body, framed as if it were whole.
         ``merge``: carry it out and put the members of ``content`` into the answer, if it is a JSON object.
-        ``delay``: carry it out.
+        ``delay``: carry it out and answer normally.
     :param status: the HTTP status of ``answer``. Default: 403 for ``url_expired``, 400 for ``token_expired``,
         else 503.
     :param body: the shape of the body of ``answer``: the documented envelope; a detail text; FastAPI's detail
-        list; the ``error`` object of old documents; an HTML page; nothing; the JSON of ``content``; or what
-        storage says when a part's URL, or the credentials behind it, have expired.
+        list; the ``error`` object of old documents; an HTML page; nothing; the JSON of ``content``; or the
+        error of storage if a part's URL, or the credentials behind it, have expired.
     :param content: any JSON; an object for ``merge``.
     :param code: the error's code in ``errors`` and ``old_error``.
     :param message: the error's text.
-    :param retry_after: the Retry-After header of whatever answer is sent, in seconds or as an HTTP date.
+    :param retry_after: the Retry-After header of any answer that is sent: seconds, or an HTTP date.
     :param delay: real seconds between the effect and the answer.
     """
 
@@ -66,21 +66,19 @@ class FaultRule(BaseModel):
     @classmethod
     def _may_match(cls, path: str) -> str:
         if not path.startswith(("/", "**")):
-            raise ValueError("a path begins with / or **")
+            raise ValueError("the path must begin with / or **")
         if "?" in path or "#" in path:
-            raise ValueError(
-                "the pattern is for the path alone, without a query; * also stands for a ? in it"
-            )
+            raise ValueError("the pattern is for the path alone, without a query; * also matches a ?")
         return path
 
     @model_validator(mode="after")
-    def _has_what_it_merges(self) -> Self:
+    def _merges_an_object(self) -> Self:
         if self.effect == "merge" and not isinstance(self.content, dict):
             raise ValueError("merge needs an object as content")
         return self
 
     def matches(self, method: str, path: str) -> bool:
-        """Return whether a request is one of those that the rule is about, counts aside."""
+        """Return whether the rule is about a request, whatever its counts say."""
         if self.method not in ("*", method):
             return False
         pattern = re.compile(_expression(self.path))
@@ -88,7 +86,7 @@ class FaultRule(BaseModel):
 
 
 class Faults:
-    """The rules, in the order in which they were added; the first that applies to a request wins."""
+    """The rules in the order of their addition. The first one that applies to a request wins."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -113,7 +111,7 @@ class Faults:
         self.reload()
 
     def take(self, method: str, path: str) -> tuple[int, FaultRule] | None:
-        """Return the rule that hits a request, with its number, and count that it did."""
+        """Return the rule that hits a request, with its number, and count the hit."""
         for pk, rule in self._rules.items():
             if not rule.matches(method, path):
                 continue
@@ -130,7 +128,7 @@ class Faults:
         return None
 
     def described(self) -> list[dict[str, Any]]:
-        """Return the rules with how often they fired."""
+        """Return the rules, and how often each of them fired."""
         return [
             {"id": pk, "fired": self._fired[pk], "rule": rule.model_dump()}
             for pk, rule in self._rules.items()

@@ -1,4 +1,4 @@
-"""Ids in the forms that the service's own ids have."""
+"""Ids in the same forms as the service's own ids."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def type_id(prefix: str) -> str:
 
 def server_job_id(name: str) -> str:
     """
-    Return the id of a job that was created without one: ``ft-job-<name>-<8 hex>``, at most 64 characters.
+    Return an id for a job that was created without one: ``ft-job-<name>-<8 hex>``, at most 64 characters.
 
     :param name: the job's name; characters that a path would have to quote become hyphens.
     """

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_atai.emulator.clock import JobClock
+from airflow_provider_atai.emulator.clock import JobClock, microseconds, whole_seconds
 
 
 def test_runs_at_its_scale() -> None:
@@ -51,3 +51,9 @@ def test_resumes_at_the_scale_it_had() -> None:
 )
 def test_reached(clock: JobClock, job: float, wall: float) -> None:
     assert clock.reached(job) == wall
+
+
+def test_timestamps_have_the_documented_forms() -> None:
+    assert microseconds(1777300338.421) == "2026-04-27T14:32:18.421000Z"
+    assert microseconds(1777300338) == "2026-04-27T14:32:18.000000Z"
+    assert whole_seconds(1777300338.9) == "2026-04-27T14:32:18Z"

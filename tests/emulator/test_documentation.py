@@ -21,10 +21,11 @@ TEXT = (Path(__file__).resolve().parents[2] / "docs" / "emulator.md").read_text(
 @pytest.mark.parametrize("name", list(Switches.model_fields))
 def test_every_switch_with_its_default(name: str) -> None:
     field = Switches.model_fields[name]
+    assert field.description
     default = json.dumps(field.default).strip('"')
     (row,) = re.findall(rf"^\| `{name}` \|.*$", TEXT, re.MULTILINE)
     assert f"| `{default}` |" in row
-    assert row.endswith(f"| {field.description} |")
+    assert row.endswith(f"| {' '.join(str(field.description).split())} |")
     assert all(f"`{position}`" in row for position in get_args(field.annotation))
 
 

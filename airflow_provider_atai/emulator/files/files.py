@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_atai.emulator.clock import JobClock, real_now
-from airflow_provider_atai.emulator.errors import RefusedError, not_found
+from airflow_provider_atai.emulator.errors import RefusedError, invalid, not_found
 from airflow_provider_atai.emulator.ids import type_id
 from airflow_provider_atai.emulator.settings import Life
 from airflow_provider_atai.emulator.store import Store
 
 _CHUNK = 1024 * 1024
+_IMAGES_AND_VIDEO = ("image/jpeg", "image/png", "video/mp4")
+_TEXT = ("text/plain", "text/csv", "application/json")
+PROXY_TYPES = _IMAGES_AND_VIDEO + _TEXT
+DIRECT_TYPES = (*PROXY_TYPES, "application/x-ndjson")
 
 
 class Files:
@@ -41,20 +45,14 @@ class Files:
         self._folder = store.data_dir / "files"
         self._folder.mkdir(exist_ok=True)
 
-    def now(self) -> float:
-        """Return what the job clock shows."""
-        return self._clock().at(real_now())
+    def find(self, org: str, file_id: str, *, column: str = "file_id") -> sqlite3.Row | None:
+        """
+        Return the row of the file that has a name now, or None.
 
-    def find(self, org: str, file_id: str) -> sqlite3.Row | None:
-        """Return the row of the file that has a name now, or None."""
+        :param column: ``file_uid`` finds a file by its uid, unless it is deleted or overwritten.
+        """
         return self._store.first(
-            "SELECT * FROM files WHERE org = ? AND file_id = ? AND state = 'current'", (org, file_id)
-        )
-
-    def find_uid(self, org: str, file_uid: str) -> sqlite3.Row | None:
-        """Return the row of a file that is not deleted or overwritten, or None."""
-        return self._store.first(
-            "SELECT * FROM files WHERE org = ? AND file_uid = ? AND state = 'current'", (org, file_uid)
+            f"SELECT * FROM files WHERE org = ? AND {column} = ? AND state = 'current'", (org, file_id)
         )
 
     def required(self, org: str, file_id: str) -> sqlite3.Row:
@@ -68,6 +66,10 @@ class Files:
             raise not_found(f"File not found: {file_id}")
         return row
 
+    def all(self) -> list[sqlite3.Row]:
+        """Return the rows of the files of all organisations, oldest first."""
+        return self._store.all("SELECT * FROM files WHERE state = 'current' ORDER BY pk")
+
     def add(
         self,
         org: str,
@@ -79,10 +81,10 @@ class Files:
         file_uid: str | None = None,
     ) -> sqlite3.Row:
         """
-        Take over a finished file and return its row. What had the name before is orphaned.
+        Take over a finished file and return its row. A file that had the name before is orphaned.
 
-        :param content: a file within the data directory, which the caller removes afterwards.
-        :param file_uid: the uid that the client was told; default: a new one.
+        :param content: a file in the data directory; the caller removes it afterwards.
+        :param file_uid: the uid that the client was told. Default: a new one.
         """
         file_uid = file_uid or type_id("fil")
         before = self.find(org, file_id)
@@ -104,7 +106,7 @@ class Files:
                 num_bytes=num_bytes,
                 attributes=json.dumps(attributes),
                 state="current",
-                ingested_at=self.now() + self._life().ingest,
+                ingested_at=self._now() + self._life().ingest,
             )
         if before is not None:
             self._remove(before["file_uid"])
@@ -112,7 +114,7 @@ class Files:
 
     def delete(self, org: str, file_id: str) -> sqlite3.Row:
         """
-        Delete a file and return its row as it was.
+        Delete a file and return its last row.
 
         :raises RefusedError: 404.
         """
@@ -125,9 +127,9 @@ class Files:
 
     def content(self, org: str, file_id: str) -> Path:
         """
-        Return where a file's content lies.
+        Return the path of a file's content.
 
-        :raises RefusedError: 404 when there never was such a file, 400 when it is deleted or still uploading.
+        :raises RefusedError: 404 if there never was such a file, 400 if it is deleted or still uploading.
         """
         row = self.find(org, file_id)
         if row is not None:
@@ -136,12 +138,13 @@ class Files:
         coming = "SELECT 1 FROM uploads WHERE org = ? AND file_id = ? AND state != 'completed'"
         for statement, what in ((coming, "still uploading"), (gone, "deleted")):
             if self._store.first(statement, (org, file_id)) is not None:
-                raise RefusedError(400, "invalid_parameter", f"File {file_id} is {what}")
+                raise invalid(f"File {file_id} is {what}")
         raise not_found(f"File not found: {file_id}")
 
     def metadata(self, row: sqlite3.Row) -> dict[str, Any]:
         """Return a file as the metadata endpoints show it."""
-        ingested = row["ingested_at"] <= self.now()
+        ingested = row["ingested_at"] <= self._now()
+        found_out = {"metadata_status": "extracted", **json.loads(row["attributes"])}
         return {
             "file_id": row["file_id"],
             "file_uid": row["file_uid"],
@@ -149,7 +152,7 @@ class Files:
             "file_type": row["file_type"],
             "num_bytes": row["num_bytes"],
             "file_status": "FILE_STATUS_INGESTED" if ingested else "FILE_STATUS_REGISTERED",
-            "file_attributes": _attributes(row, ingested=ingested),
+            "file_attributes": found_out if ingested else {"metadata_status": "not_extracted"},
             "ingested": ingested,
             "file_index": 0,
             "file_tags": [],
@@ -160,12 +163,38 @@ class Files:
         shutil.rmtree(self._folder)
         self._folder.mkdir()
 
+    def _now(self) -> float:
+        return self._clock().at(real_now())
+
     def _remove(self, file_uid: str) -> None:
         (self._folder / file_uid).unlink(missing_ok=True)
 
 
+def base_name(filename: str) -> str:
+    """
+    Return the file id for a file name: its last segment.
+
+    :raises RefusedError: 400 if nothing is left.
+    """
+    name = filename.replace("\\", "/").rpartition("/")[2]
+    if name in ("", ".", ".."):
+        raise invalid(f"Not a file name: {filename!r}")
+    return name
+
+
+def unsupported_type(file_type: str) -> RefusedError:
+    """Return the refusal of a file type, in the documented words."""
+    return RefusedError(
+        400,
+        "invalid_file_type",
+        f"Unsupported file type: {file_type}",
+        # The documented words name x-ndjson, even in the refusal of an x-ndjson file by POST /files.
+        suggestion=f"Supported types: {', '.join(DIRECT_TYPES)}",
+    )
+
+
 def read_attributes(path: Path, file_type: str) -> dict[str, Any]:
-    """Return what ingestion finds out about a file: the shape of a CSV, nothing about other types."""
+    """Return what ingestion finds out about a file: the shape of a CSV, nothing for other types."""
     if file_type != "text/csv":
         return {}
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
@@ -177,9 +206,3 @@ def read_attributes(path: Path, file_type: str) -> dict[str, Any]:
             last = chunk[-1:]
     rows = lines + (last != b"\n") - 1
     return {"num_rows": max(0, rows), "num_columns": len(headers), "column_headers": headers}
-
-
-def _attributes(row: sqlite3.Row, *, ingested: bool) -> dict[str, Any]:
-    if not ingested:
-        return {"metadata_status": "not_extracted"}
-    return {"metadata_status": "extracted", **json.loads(row["attributes"])}

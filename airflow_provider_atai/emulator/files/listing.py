@@ -1,4 +1,4 @@
-"""The two shapes of the list of files: a bare array in shards, and pages with cursors."""
+"""The list of files in its two shapes: a bare array in shards, and pages with cursors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from airflow_provider_atai.emulator.errors import RefusedError, invalid
+from airflow_provider_atai.emulator.errors import invalid
 from airflow_provider_atai.emulator.files.files import Files
 from airflow_provider_atai.emulator.store import Store
-from airflow_provider_atai.emulator.whole_numbers import WholeNumber
+from airflow_provider_atai.emulator.strict_input import WholeNumber
 
 _DEFAULT_PAGE = 100
 _LARGEST_PAGE = 1000
@@ -28,7 +28,7 @@ class FileFilter(BaseModel):
     file_uid: str | None = None
 
     def condition(self, org: str) -> tuple[str, list[str]]:
-        """Return the condition for an organisation's files that pass, in SQL, and its values."""
+        """Return the SQL condition for an organisation's files that pass, and its values."""
         conditions, values = ["org = ?", "state = 'current'"], [org]
         for column, value in (("file_type", self.file_type), ("file_uid", self.file_uid)):
             if value is not None:
@@ -50,8 +50,8 @@ class ShardQuery(BaseModel):
 class PageQuery(BaseModel):
     """
     :param limit: files in a page. Default: 100.
-    :param after: the cursor of a page's end.
-    :param before: the cursor of a page's beginning. Not together with ``after``.
+    :param after: the cursor at a page's end.
+    :param before: the cursor at a page's beginning. Not together with ``after``.
     """
 
     limit: WholeNumber | None = Field(None, ge=1, le=_LARGEST_PAGE)
@@ -60,7 +60,7 @@ class PageQuery(BaseModel):
 
     @property
     def is_asked_for(self) -> bool:
-        """Whether the request has one of these parameters, which the array does not know."""
+        """Whether the request has one of these parameters: the array has none of them."""
         return any(value is not None for value in (self.limit, self.after, self.before))
 
 
@@ -78,7 +78,7 @@ def sharded(
 
 def page(store: Store, files: Files, org: str, filters: FileFilter, query: PageQuery) -> dict[str, Any]:
     """
-    Return the page that the official client reads, newest file first.
+    Return a page as the official client reads it, newest file first.
 
     :raises RefusedError: 400 for both cursors, or for one that the emulator did not make.
     """
@@ -122,4 +122,4 @@ def _position(cursor: str | None) -> int | None:
             return int(number)
     except ValueError:
         pass
-    raise RefusedError(400, "invalid_parameter", "invalid cursor")
+    raise invalid("invalid cursor")

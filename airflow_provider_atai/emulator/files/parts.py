@@ -1,15 +1,20 @@
-"""The parts of a direct upload: what they have to be, and how they become a file."""
+"""The parts of a direct upload: their signed URLs, their checks, and how they become a file."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import shutil
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
 
 from airflow_provider_atai.emulator.errors import RefusedError, invalid, missing
 
+EXPIRES = "X-Emulator-Expires"
+SIGNATURE = "X-Emulator-Signature"
 _CHUNK = 1024 * 1024
 
 
@@ -28,26 +33,49 @@ class Part:
     length: int
 
 
-def parts_of(row: sqlite3.Row) -> list[Part]:
-    """Return the parts that an upload has to have."""
+def parts_of(row: sqlite3.Row) -> dict[int, Part]:
+    """Return the parts that an upload must have, by number."""
     size, total, base = row["part_size"], row["num_bytes"], row["part_base"]
-    return [
-        Part(base + index, offset, min(size, total - offset))
+    return {
+        base + index: Part(base + index, offset, min(size, total - offset))
         for index, offset in enumerate(range(0, total, size))
-    ]
+    }
 
 
-def check_parts(parts: Sequence[Part], tokens: Mapping[int, str], stored: Mapping[int, sqlite3.Row]) -> None:
+def presigned_query(secret: str, upload_id: str, part_number: int, expires: float) -> str:
+    """Return the query of a part's URL, which works without a key."""
+    until = f"{expires:.6f}"
+    return urlencode({EXPIRES: until, SIGNATURE: _signature(secret, upload_id, part_number, until)})
+
+
+def is_signed(secret: str, upload_id: str, part_number: int, expires: str, signature: str) -> bool:
+    """Return whether the emulator made a URL, expired or not."""
+    expected = _signature(secret, upload_id, part_number, expires)
+    return hmac.compare_digest(expected.encode(), signature.encode(errors="replace"))
+
+
+def check_numbers(parts: Collection[int], numbers: Iterable[int]) -> None:
     """
-    Refuse to make a file of parts that do not fit.
+    Refuse numbers that no part has.
 
-    :param tokens: what the client says of the parts.
-    :param stored: what storage has of them: ``etag`` and ``num_bytes``.
+    :raises RefusedError: 400.
+    """
+    for number in numbers:
+        if number not in parts:
+            raise invalid(f"There is no part {number}")
+
+
+def check_parts(parts: Iterable[Part], tokens: Mapping[int, str], stored: Mapping[int, sqlite3.Row]) -> None:
+    """
+    Refuse to complete an upload whose parts do not fit.
+
+    :param tokens: the client's tokens of the parts.
+    :param stored: what storage has of the parts: ``etag`` and ``num_bytes``.
     :raises RefusedError: 400.
     """
     for part in parts:
         if part.number not in tokens:
-            raise missing(f"Missing part {part.number}: it was neither checkpointed nor sent now")
+            raise missing(f"Missing part {part.number}: the request does not list it, and no checkpoint did")
         content = stored.get(part.number)
         if content is None or content["etag"] is None or content["etag"] != unquoted(tokens[part.number]):
             raise invalid(f"Part {part.number} was not uploaded, or not with this part_token")
@@ -60,32 +88,17 @@ def check_parts(parts: Sequence[Part], tokens: Mapping[int, str], stored: Mappin
 
 
 def unquoted(token: str) -> str:
-    """Return a part token without the quotes that some clients strip from the ETag and others keep."""
+    """Return a part token without quotes: some clients strip those of the ETag, others keep them."""
     return token.strip('"')
 
 
-def check_numbers(parts: Mapping[int, Part] | set[int], numbers: Sequence[int] | Mapping[int, str]) -> None:
-    """
-    Refuse numbers that no part has.
-
-    :raises RefusedError: 400.
-    """
-    for number in numbers:
-        if number not in parts:
-            raise invalid(f"There is no part {number}")
-
-
 def part_file(number: int, etag: str) -> str:
-    """
-    Return the name of the file that holds a part.
-
-    It has the ETag in it: a part that is sent again must not change what the database says of the first.
-    """
+    """Return the name of a part's file. With the ETag in it, a part that is sent again has another file."""
     return f"{number}-{etag}"
 
 
 def assemble(folder: Path, names: Sequence[str]) -> Path:
-    """Put files in a folder together, and return where the whole lies. Blocks as long as it takes."""
+    """Join files of a folder, and return the path of the whole. Blocks as long as that takes."""
     if len(names) == 1:
         return folder / names[0]
     assembled = folder / "assembled"
@@ -94,3 +107,8 @@ def assemble(folder: Path, names: Sequence[str]) -> Path:
             with (folder / name).open("rb") as source:
                 shutil.copyfileobj(source, target, _CHUNK)
     return assembled
+
+
+def _signature(secret: str, upload_id: str, part_number: int, expires: str) -> str:
+    text = f"{upload_id}/{part_number}/{expires}"
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()

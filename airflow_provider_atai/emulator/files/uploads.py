@@ -1,4 +1,4 @@
-"""Direct-to-cloud uploads: parts that arrive in any order, and become a file when they are complete."""
+"""Direct-to-cloud uploads: parts arrive in any order, and completing makes them a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_atai.emulator.clock import real_now
+from airflow_provider_atai.emulator.clock import real_now, whole_seconds
 from airflow_provider_atai.emulator.errors import conflict, not_found
 from airflow_provider_atai.emulator.files.files import Files, read_attributes
 from airflow_provider_atai.emulator.files.parts import (
@@ -20,12 +20,11 @@ from airflow_provider_atai.emulator.files.parts import (
     check_parts,
     part_file,
     parts_of,
+    presigned_query,
 )
 from airflow_provider_atai.emulator.ids import type_id
-from airflow_provider_atai.emulator.presigning import presigned_query
 from airflow_provider_atai.emulator.settings import Switches
 from airflow_provider_atai.emulator.store import Store
-from airflow_provider_atai.emulator.timestamps import whole_seconds
 
 
 class Uploads:
@@ -46,9 +45,9 @@ class Uploads:
 
     def exclusive(self, upload_id: str) -> asyncio.Lock:
         """
-        Return the lock under which calls on an upload are carried out, one after the other.
+        Return the lock that makes the calls on one upload wait for each other.
 
-        Completing gives the loop away: a call that comes meanwhile cannot know how that ends.
+        ``complete()`` awaits, so another call could see a half-assembled file.
         """
         return self._locks.setdefault(upload_id, asyncio.Lock())
 
@@ -59,23 +58,24 @@ class Uploads:
         Begin an upload, or find the unfinished one of the same file.
 
         :return: the upload's row, and whether it was found.
-        :raises RefusedError: 409 when the name is taken.
+        :raises RefusedError: 409 if the name is taken.
         """
+        taken = conflict(f"File already exists: {filename}")
         if self._files.find(org, filename) is not None:
-            raise conflict(f"File already exists: {filename}")
+            raise taken
         unfinished = self._store.first(
             "SELECT * FROM uploads WHERE org = ? AND file_id = ? AND state != 'completed'", (org, filename)
         )
         if unfinished is not None:
             if unfinished["state"] == "assembling":
-                raise conflict(f"File already exists: {filename}")
+                raise taken
             if resume and (unfinished["file_type"], unfinished["num_bytes"]) == (file_type, num_bytes):
                 return unfinished, True
             if self._switches().initiate_over_unfinished == "conflict":
-                raise conflict(f"File already exists: {filename}")
+                raise taken
             self.abort(org, unfinished["id"])
         upload_id = type_id("upl")
-        # First the folder: an upload without one could never take a part.
+        # The folder comes first: an upload without one could never take a part.
         self._upload_folder(upload_id).mkdir()
         self._store.insert(
             "uploads",
@@ -104,8 +104,7 @@ class Uploads:
 
     def initiated(self, row: sqlite3.Row, root_url: str, *, is_resume: bool) -> dict[str, Any]:
         """Return the answer to an initiate: the fields of both generations of the API."""
-        parts = parts_of(row)
-        done = set(self._tokens(row["id"]))
+        parts, done = parts_of(row), self._tokens(row["id"])
         expires = self._expires()
         return {
             "upload_id": row["id"],
@@ -117,7 +116,9 @@ class Uploads:
             "part_size": row["part_size"],
             "is_resume": is_resume,
             "parts": [
-                self._described(row, part, root_url, expires) for part in parts if part.number not in done
+                self._described(row, part, root_url, expires)
+                for part in parts.values()
+                if part.number not in done
             ],
             "expires_at": whole_seconds(expires),
         }
@@ -128,13 +129,13 @@ class Uploads:
 
         :raises RefusedError: 400 for a number that no part has.
         """
-        parts = {part.number: part for part in parts_of(row)}
+        parts = parts_of(row)
         check_numbers(parts, numbers)
         expires = self._expires()
         return [self._described(row, parts[number], root_url, expires) for number in numbers]
 
     def receive(self, upload_id: str, number: int, etag: str, content: Path) -> None:
-        """Keep the content of a part: a file within the data directory, which is moved."""
+        """Keep the content of a part. It is a file in the data directory, and it is moved."""
         num_bytes = content.stat().st_size
         folder = self._upload_folder(upload_id)
         before = self._store.first(
@@ -151,11 +152,11 @@ class Uploads:
 
     def checkpoint(self, row: sqlite3.Row, tokens: Mapping[int, str]) -> None:
         """
-        Remember the tokens of parts, so that a resumed upload leaves them out.
+        Remember the tokens of parts, so that a resumed upload leaves these parts out.
 
         :raises RefusedError: 400 for a number that no part has.
         """
-        check_numbers({part.number for part in parts_of(row)}, tokens)
+        check_numbers(parts_of(row), tokens)
         with self._store.transaction():
             for number, token in tokens.items():
                 self._store.write(
@@ -166,24 +167,24 @@ class Uploads:
 
     async def complete(self, row: sqlite3.Row, tokens: Mapping[int, str]) -> sqlite3.Row:
         """
-        Make the file out of the parts, and return its row. For the holder of the upload's lock.
+        Make the file out of the parts, and return its row. The caller holds the upload's lock.
 
-        :raises RefusedError: 400 when a part is missing, or another one or of another size than it should be;
-            404 when the upload was forgotten meanwhile; 409 when the name was taken.
+        :raises RefusedError: 400 if a part is missing or has another token or size than it should have;
+            404 if the upload was forgotten meanwhile; 409 if the name was taken meanwhile.
         """
         upload_id, parts = row["id"], parts_of(row)
-        check_numbers({part.number for part in parts}, tokens)
+        check_numbers(parts, tokens)
         rows = self._store.all("SELECT * FROM upload_parts WHERE upload_id = ?", (upload_id,))
         stored = {part["number"]: part for part in rows}
-        check_parts(parts, {**self._tokens(upload_id), **tokens}, stored)
+        check_parts(parts.values(), {**self._tokens(upload_id), **tokens}, stored)
         self._check_free(row)
         self._set_state(upload_id, "assembling")
         folder = self._upload_folder(upload_id)
-        names = [part_file(part.number, stored[part.number]["etag"]) for part in parts]
+        names = [part_file(number, stored[number]["etag"]) for number in parts]
         try:
             assembled = await asyncio.to_thread(assemble, folder, names)
             attributes = await asyncio.to_thread(read_attributes, assembled, row["file_type"])
-            # Meanwhile the emulator may have been reset, and the name taken by a file that came another way.
+            # Meanwhile a reset may have come, or a file of this name through the service.
             self._required(row["org"], upload_id)
             self._check_free(row)
             file = self._files.add(
@@ -201,7 +202,7 @@ class Uploads:
                 self._required(row["org"], upload_id)
             raise
         self._set_state(upload_id, "completed")
-        # Parts that are sent once more may still be coming in.
+        # A part that is sent once more may be arriving in this folder.
         shutil.rmtree(folder, ignore_errors=True)
         return file
 
@@ -209,7 +210,7 @@ class Uploads:
         """
         Forget an unfinished upload, which frees its name.
 
-        :raises RefusedError: 404, or 409 when it is completed.
+        :raises RefusedError: 404, or 409 if it is completed.
         """
         row = self.open(org, upload_id)
         with self._store.transaction():
@@ -218,7 +219,7 @@ class Uploads:
         shutil.rmtree(self._upload_folder(upload_id), ignore_errors=True)
 
     def recover(self) -> None:
-        """Decide about the uploads whose completion was cut off by a kill; their parts are still there."""
+        """Settle the uploads whose completion a kill has cut off, and remove leftovers."""
         self._store.write(
             "UPDATE uploads SET state = 'completed' "
             "WHERE state = 'assembling' AND file_uid IN (SELECT file_uid FROM files)"
@@ -243,7 +244,7 @@ class Uploads:
         self._folder.mkdir()
 
     def incoming(self, upload_id: str) -> Path | None:
-        """Return the folder that takes an upload's parts, or None when it is not open."""
+        """Return the folder that takes an upload's parts, or None if the upload is not open."""
         row = self._store.first("SELECT 1 FROM uploads WHERE id = ? AND state = 'open'", (upload_id,))
         return None if row is None else self._upload_folder(upload_id)
 

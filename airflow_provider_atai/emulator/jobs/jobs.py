@@ -17,6 +17,7 @@ from airflow_provider_atai.emulator.jobs.life_cycle import (
     cancelled,
     checkpoint_seconds,
     ended,
+    next_at,
     plan_life,
     replanned,
     stopped,
@@ -25,11 +26,11 @@ from airflow_provider_atai.emulator.jobs.rows import (
     checkpoints_of,
     inference_config_path,
     life_of,
-    next_at,
     outcome_of,
     plan_of,
+    remember_outcome,
+    take_outcome,
 )
-from airflow_provider_atai.emulator.outcomes import Outcomes
 from airflow_provider_atai.emulator.settings import Life, Switches
 from airflow_provider_atai.emulator.store import Store
 
@@ -38,23 +39,22 @@ class Jobs:
     """
     The jobs of every organisation.
 
-    A job's row holds its plan and its status as of the last look. ``settle`` brings the rows up to date, and
-    every public method calls it first, so that lists can be filtered in SQL.
+    A job's row holds its plan and its last settled status. ``settle`` brings the rows up to date, and
+    whatever reads a status calls it first, so that lists can be filtered in SQL. A method for one job raises
+    RefusedError if there is no such job (404), or if its status does not allow the change (409).
 
-    :param clock: returns the job clock as it runs at the moment; the same for the switches and durations.
+    :param clock: returns the job clock as it runs at the moment; likewise the switches and the durations.
     """
 
     def __init__(
         self,
         store: Store,
-        outcomes: Outcomes,
         *,
         clock: Callable[[], JobClock],
         switches: Callable[[], Switches],
         life: Callable[[], Life],
     ) -> None:
         self._store = store
-        self._outcomes = outcomes
         self._clock = clock
         self._switches = switches
         self._life = life
@@ -76,7 +76,7 @@ class Jobs:
         """
         Register a job and return its row.
 
-        :raises RefusedError: 409 when the id is taken and the switches say so.
+        :raises RefusedError: 409 if the id is taken and the switches do not allow that.
         """
         now, wall = self.settle(), real_now()
         if job_id is not None and (existing := self._find(org, job_id)) is not None:
@@ -87,7 +87,7 @@ class Jobs:
                 return existing
         job_id = job_id or server_job_id(name)
         with self._store.transaction():
-            outcome = self._outcomes.take(job_id, name)
+            outcome = take_outcome(self._store, job_id, name)
             life = self._life()
             plan = plan_life(now, life, outcome)
             pk = self._store.insert(
@@ -108,21 +108,17 @@ class Jobs:
                 checkpoint_seconds=checkpoint_seconds(plan, life),
                 outcome=outcome.model_dump_json(),
             )
-        # A life may be planned to change in the moment in which it begins.
+        # The plan may have a transition at the very moment of the creation.
         self.settle()
         return self._row(pk)
 
     def get(self, org: str, job_id: str) -> sqlite3.Row:
-        """
-        Return the row of the newest job with an id.
-
-        :raises RefusedError: 404.
-        """
+        """Return the row of the newest job with an id."""
         self.settle()
         return self._required(org, job_id)
 
     def list(self, org: str, *, limit: int, offset: int, statuses: Sequence[str]) -> list[sqlite3.Row]:
-        """Return the rows of one page; a negative limit means all, no statuses mean every status."""
+        """Return the rows of one page. A negative limit means all, no statuses mean every status."""
         self.settle()
         direction = "DESC" if self._switches().list_order == "newest_first" else "ASC"
         wanted = f"AND status IN ({', '.join('?' * len(statuses))})" if statuses else ""
@@ -132,53 +128,37 @@ class Jobs:
         )
 
     def stop(self, org: str, job_id: str) -> sqlite3.Row:
-        """
-        Stop a job gracefully and return its row.
-
-        :raises RefusedError: 404, or 409 when it is over.
-        """
+        """Stop a job gracefully and return its row."""
         now = self.settle()
         row = self._required(org, job_id)
         plan, outcome, policy = plan_of(row), outcome_of(row), self._switches().stop_finalizing
         if row["status"] in TERMINAL:
-            return self._already_over(row, "stop")
+            return self._unchanged(row, "stop")
         if row["status"] == "FINALIZING" and policy == "conflict":
             raise conflict(f"Cannot stop job {job_id}: its status is FINALIZING")
         is_stuck = row["status"] == "STOPPING" and next_at(plan, now) is None
         if is_stuck or (row["status"] == "FINALIZING" and policy == "ignored"):
             return row
         if row["status"] == "STOPPING":
-            # Perhaps one that only shows this status for a while, and would go on training.
+            # It may only show this status for a while and would go on training.
             return self._replan(row, ended(plan, now, "STOPPED"), now)
         stopping = outcome.for_seconds if outcome.status == "STOPPING" else life_of(row).stopping
         return self._replan(row, stopped(plan, now, stopping), now)
 
     def cancel(self, org: str, job_id: str) -> sqlite3.Row:
-        """
-        Cancel a job at once and return its row.
-
-        :raises RefusedError: 404, or 409 when it is over.
-        """
+        """Cancel a job at once and return its row."""
         now = self.settle()
         row = self._required(org, job_id)
         if row["status"] in TERMINAL:
-            return self._already_over(row, "cancel")
+            return self._unchanged(row, "cancel")
         return self._replan(row, cancelled(plan_of(row), now), now)
 
     def delete(self, org: str, job_id: str) -> None:
-        """
-        Forget a job.
-
-        :raises RefusedError: 404.
-        """
+        """Forget a job."""
         self._store.write("DELETE FROM jobs WHERE pk = ?", (self._required(org, job_id)["pk"],))
 
     def metrics(self, org: str, job_id: str, *, limit: int, offset: int) -> dict[str, Any]:
-        """
-        Return the metrics of a job, oldest checkpoint first.
-
-        :raises RefusedError: 404.
-        """
+        """Return the metrics of a job, oldest checkpoint first."""
         now = self.settle()
         records = checkpoints_of(self._required(org, job_id), now)
         page = records[offset:] if limit < 0 else records[offset : offset + limit]
@@ -189,12 +169,12 @@ class Jobs:
         Decide what becomes of jobs: of that id, of that name, or, with neither, of the next one created.
 
         :return: how many existing jobs it changed.
-        :raises ValueError: when the outcome's moment is no phase.
+        :raises ValueError: if the outcome's moment does not name a phase.
         """
         now = self.settle()
         plan_life(0, self._life(), outcome)
         with self._store.transaction():
-            self._outcomes.remember(outcome, job_id=job_id, name=name)
+            remember_outcome(self._store, outcome, job_id=job_id, name=name)
         if job_id is None and name is None:
             return 0
         column, value = ("id", job_id) if job_id is not None else ("name", name)
@@ -205,7 +185,7 @@ class Jobs:
         return sum(self._decide(row, outcome, now) for row in active)
 
     def lose_file(self, file_uid: str) -> None:
-        """Let the jobs that have not read a file yet fail when they want to: it is gone."""
+        """Plan the failure of jobs that have not read a file yet: it is gone when they start to run."""
         if not self._switches().lost_file_fails_job:
             return
         now = self.settle()
@@ -216,7 +196,7 @@ class Jobs:
                 self._replan(row, [*plan, Transition(start, "FAILED")], now)
 
     def counts(self, org: str | None = None) -> dict[str, int]:
-        """Return how many jobs, of one organisation or of all, there are of each status that occurs."""
+        """Return how many jobs have each status, in one organisation or in all."""
         self.settle()
         rows = self._store.all(
             "SELECT status, COUNT(*) AS number FROM jobs WHERE ? IS NULL OR org = ? "
@@ -241,20 +221,20 @@ class Jobs:
     def _row(self, pk: int) -> sqlite3.Row:
         return self._store.all("SELECT * FROM jobs WHERE pk = ?", (pk,))[0]
 
-    def _already_over(self, row: sqlite3.Row, verb: str) -> sqlite3.Row:
+    def _unchanged(self, row: sqlite3.Row, verb: str) -> sqlite3.Row:
         if self._switches().terminal_action == "conflict":
             raise conflict(f"Cannot {verb} job {row['id']}: its status is {row['status']}")
         return row
 
     def _decide(self, row: sqlite3.Row, outcome: Outcome, now: float) -> bool:
         if row["status"] == "STOPPING":
-            # It does not come back: only how it ends can change.
+            # Such a job does not go back to training; only its end can change.
             if outcome.status in TERMINAL:
                 self._replan(row, ended(plan_of(row), now, outcome.status), now, outcome)
             return outcome.status in TERMINAL
         life = life_of(row)
         plan = replanned(plan_of(row), plan_life(row["born"], life, outcome), now)
-        # Never longer than before, which would take checkpoints away that there are.
+        # Never longer than before: a longer interval would take checkpoints away that the job has.
         self._store.write(
             "UPDATE jobs SET checkpoint_seconds = min(checkpoint_seconds, ?) WHERE pk = ?",
             (checkpoint_seconds(plan, life), row["pk"]),
@@ -265,7 +245,7 @@ class Jobs:
     def _replan(
         self, row: sqlite3.Row, plan: Sequence[Transition], now: float, outcome: Outcome | None = None
     ) -> sqlite3.Row:
-        # Every plan keeps the past of the one before it, and settle() has carried that out.
+        # Every plan keeps the past of the plan before it, and settle() has carried that out.
         carried_out = sum(transition.at <= now for transition in plan_of(row))
         pending = plan[carried_out:]
         text = row["outcome"] if outcome is None else outcome.model_dump_json()
@@ -275,7 +255,7 @@ class Jobs:
         )
         self.settle()
         if pending and pending[0].at <= now:
-            # A request changes a job when it comes, also while the job clock stands still.
+            # A request changes a job at the instant of the request, even if the job clock stands still.
             self._store.write(
                 "UPDATE jobs SET updated_at = max(updated_at, ?) WHERE pk = ?", (real_now(), row["pk"])
             )
@@ -285,13 +265,8 @@ class Jobs:
         plan = plan_of(row)
         last = [t for t in plan if t.at <= now][-1]
         updated = max(row["updated_at"], min(wall, clock.reached(last.at)))
+        path = inference_config_path(row, last.status, now, self._switches())
         self._store.write(
             "UPDATE jobs SET status = ?, updated_at = ?, next_at = ?, inference_config_path = ? WHERE pk = ?",
-            (
-                last.status,
-                updated,
-                next_at(plan, last.at),
-                inference_config_path(row, last.status, now, self._switches()),
-                row["pk"],
-            ),
+            (last.status, updated, next_at(plan, last.at), path, row["pk"]),
         )

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from enum import StrEnum
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from airflow_provider_atai.api.fine_tune import JobStatus
 from airflow_provider_atai.emulator.settings import Life
+
+
+class JobStatus(StrEnum):
+    """The documented statuses. An outcome may also name one that is not listed here."""
+
+    UNKNOWN = "UNKNOWN"
+    REGISTERED = "REGISTERED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    FINALIZING = "FINALIZING"
+    COMPLETED = "COMPLETED"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+
 
 TERMINAL = frozenset({"COMPLETED", "STOPPED", "CANCELLED", "FAILED"})
 _PHASES = ("REGISTERED", "STARTING", "RUNNING", "FINALIZING")
@@ -26,13 +44,13 @@ class Transition(NamedTuple):
 
 class Outcome(BaseModel):
     """
-    What shall become of a job.
+    What becomes of a job.
 
-    :param status: COMPLETED, FAILED, STOPPED or CANCELLED: how the job ends. Any other status, unlisted ones
-        too, is one that it comes to and does not leave.
+    :param status: COMPLETED, FAILED, STOPPED or CANCELLED: how the job ends. Any other status, listed or not,
+        is one that the job reaches and does not leave.
     :param at: when: seconds of the job clock after the creation, or the phase of its life (``RUNNING``) in
         the middle of which it happens. Default: COMPLETED at the end of its life, a phase when it begins,
-        anything else in RUNNING.
+        anything else in the middle of RUNNING.
     :param for_seconds: for a status that ends nothing: how long the job shows it before its life goes on.
         Default: for ever.
     :param inference_config: whether the ended job has an inference_config_path. Default: as the switches say.
@@ -40,7 +58,7 @@ class Outcome(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    status: Annotated[str, Field(min_length=1)] = JobStatus.COMPLETED.value
+    status: Annotated[str, Field(min_length=1)] = "COMPLETED"
     at: Annotated[float, Field(ge=0)] | str | None = None
     for_seconds: Annotated[float, Field(ge=0)] | None = None
     inference_config: bool | None = None
@@ -50,7 +68,7 @@ def plan_life(born: float, life: Life, outcome: Outcome) -> list[Transition]:
     """
     Return the whole life of a job that was created when the job clock showed ``born``.
 
-    :raises ValueError: when ``outcome.at`` is a text that is no phase.
+    :raises ValueError: if ``outcome.at`` is a text that does not name a phase.
     """
     normal = _undisturbed(born, life)
     status = outcome.status
@@ -66,19 +84,23 @@ def plan_life(born: float, life: Life, outcome: Outcome) -> list[Transition]:
     if status in TERMINAL or outcome.for_seconds is None:
         return plan
     plan.append(Transition(moment + outcome.for_seconds, before[-1].status))
-    plan += _later([t for t in normal if t.at >= moment], outcome.for_seconds)
-    return plan
+    return plan + _later([t for t in normal if t.at >= moment], outcome.for_seconds)
 
 
 def status_at(plan: Sequence[Transition], now: float) -> str:
     """Return the status at a time of the job clock."""
-    past = [transition for transition in plan if transition.at <= now]
+    past = _past(plan, now)
     return past[-1].status if past else plan[0].status
+
+
+def next_at(plan: Sequence[Transition], after: float) -> float | None:
+    """Return the time of a plan's first transition after a time, or None."""
+    return min((transition.at for transition in plan if transition.at > after), default=None)
 
 
 def replanned(plan: Sequence[Transition], fresh: Sequence[Transition], now: float) -> list[Transition]:
     """Return the plan with its past kept and its future taken from ``fresh``."""
-    past = [transition for transition in plan if transition.at <= now]
+    past = _past(plan, now)
     status = status_at(fresh, now)
     if past[-1].status != status:
         past.append(Transition(now, status))
@@ -89,26 +111,25 @@ def stopped(plan: Sequence[Transition], now: float, stopping: float | None) -> l
     """
     Return the plan of a job that is asked to stop now.
 
-    :param stopping: seconds until it has stopped; None when it never does.
+    :param stopping: seconds until it has stopped; None if it never does.
     """
-    past = [transition for transition in plan if transition.at <= now]
-    past.append(Transition(now, "STOPPING"))
-    return past if stopping is None else [*past, Transition(now + stopping, "STOPPED")]
+    begun = [*_past(plan, now), Transition(now, "STOPPING")]
+    return begun if stopping is None else [*begun, Transition(now + stopping, "STOPPED")]
 
 
 def cancelled(plan: Sequence[Transition], now: float) -> list[Transition]:
     """Return the plan of a job that is cancelled now."""
-    return [*(t for t in plan if t.at <= now), Transition(now, "CANCELLED")]
+    return [*_past(plan, now), Transition(now, "CANCELLED")]
 
 
 def ended(plan: Sequence[Transition], now: float, status: str) -> list[Transition]:
-    """Return the plan of a job that is STOPPING, and ends at its next change, or now if there is none."""
-    at = next((transition.at for transition in plan if transition.at > now), now)
-    return [*(t for t in plan if t.at <= now), Transition(at, status)]
+    """Return the plan of a STOPPING job that ends at its next transition, or now if there is none."""
+    at = next_at(plan, now)
+    return [*_past(plan, now), Transition(now if at is None else at, status)]
 
 
 def checkpoint_seconds(plan: Sequence[Transition], life: Life) -> float:
-    """Return the time between two checkpoints: a job that RUNs shortly and COMPLETEs has all of them, too."""
+    """Return the time between two checkpoints. A short RUNNING that COMPLETEs has all checkpoints, too."""
     planned = trained_seconds(plan, plan[-1].at) if plan[-1].status == "COMPLETED" else life.running
     return min(life.running, planned or life.running) / life.checkpoints
 
@@ -121,6 +142,41 @@ def trained_seconds(plan: Sequence[Transition], now: float) -> float:
             end = plan[index + 1].at if index + 1 < len(plan) else now
             total += max(0.0, min(end, now) - start)
     return total
+
+
+def checkpoint_records(
+    job_id: str, *, reached: int, total: int, steps: int, seconds: float
+) -> list[dict[str, Any]]:
+    """
+    Return made-up, plausible metrics of a job's checkpoints: for one job id always the same.
+
+    :param job_id: seeds the curves.
+    :param reached: how many checkpoints the job has already.
+    :param total: how many it has at the end of the training.
+    :param steps: training steps between two checkpoints.
+    :param seconds: time between two checkpoints.
+    """
+    seed = random.Random(job_id)
+    start, floor, gap = seed.uniform(2.2, 3.0), seed.uniform(0.25, 0.6), seed.uniform(1.02, 1.08)
+    records = []
+    for number in range(1, reached + 1):
+        progress = number / total
+        # The wobble is far smaller than the fall from one checkpoint to the next, up to a few dozen of them.
+        loss = floor + (start - floor) * math.exp(-3 * progress) * (1 + seed.uniform(-0.004, 0.004))
+        records.append(
+            {
+                "step": number * steps,
+                "loss": round(loss, 4),
+                "eval_loss": round(loss * gap, 4),
+                "learning_rate": round(2e-4 * (1 + math.cos(math.pi * progress)) / 2, 9),
+                "wall_time_sec": round(number * seconds, 1),
+            }
+        )
+    return records
+
+
+def _past(plan: Sequence[Transition], now: float) -> list[Transition]:
+    return [transition for transition in plan if transition.at <= now]
 
 
 def _undisturbed(born: float, life: Life) -> list[Transition]:

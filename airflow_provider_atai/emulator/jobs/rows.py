@@ -1,16 +1,20 @@
-"""What the rows of the jobs mean."""
+"""What the database holds about jobs: their rows, and outcomes for jobs that do not exist yet."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_atai.emulator.jobs.life_cycle import Outcome, Transition, trained_seconds
+from airflow_provider_atai.emulator.clock import microseconds
+from airflow_provider_atai.emulator.jobs.life_cycle import (
+    Outcome,
+    Transition,
+    checkpoint_records,
+    trained_seconds,
+)
 from airflow_provider_atai.emulator.settings import Life, Switches
-from airflow_provider_atai.emulator.timestamps import microseconds
-from airflow_provider_atai.emulator.training_metrics import checkpoint_records
+from airflow_provider_atai.emulator.store import Store
 
 
 def record_of(row: sqlite3.Row) -> dict[str, Any]:
@@ -39,13 +43,8 @@ def life_of(row: sqlite3.Row) -> Life:
 
 
 def outcome_of(row: sqlite3.Row) -> Outcome:
-    """Return what shall become of a job."""
+    """Return the outcome of a job or of a row of ``outcomes``."""
     return Outcome.model_validate_json(row["outcome"])
-
-
-def next_at(plan: Sequence[Transition], after: float) -> float | None:
-    """Return the time of a plan's first transition after a time, or None."""
-    return min((transition.at for transition in plan if transition.at > after), default=None)
 
 
 def checkpoints_of(row: sqlite3.Row, now: float) -> list[dict[str, Any]]:
@@ -59,7 +58,7 @@ def checkpoints_of(row: sqlite3.Row, now: float) -> list[dict[str, Any]]:
 
 
 def inference_config_path(row: sqlite3.Row, status: str, now: float, switches: Switches) -> str | None:
-    """Return the path of the result that a job has once it comes to a status, or None."""
+    """Return the path of the result that a job has when it reaches a status, or None."""
     if status == "COMPLETED":
         usual = switches.completed_inference_config
     elif status == "STOPPED":
@@ -70,3 +69,28 @@ def inference_config_path(row: sqlite3.Row, status: str, now: float, switches: S
     if not (usual if wanted is None else wanted):
         return None
     return f"s3://atai-finetune/inference-configs/{row['id']}.yaml"
+
+
+def remember_outcome(store: Store, outcome: Outcome, *, job_id: str | None, name: str | None) -> None:
+    """Keep an outcome. The one for an id or a name replaces the last one; the others queue up."""
+    kind, key = "next", ""
+    if job_id is not None:
+        kind, key = "id", job_id
+    elif name is not None:
+        kind, key = "name", name
+    if kind != "next":
+        store.write("DELETE FROM outcomes WHERE kind = ? AND key = ?", (kind, key))
+    store.insert("outcomes", kind=kind, key=key, outcome=outcome.model_dump_json())
+
+
+def take_outcome(store: Store, job_id: str, name: str) -> Outcome:
+    """Return the outcome for a job that is being created. One from the queue is used up."""
+    for kind, key in (("id", job_id), ("name", name), ("next", "")):
+        row = store.first(
+            "SELECT * FROM outcomes WHERE kind = ? AND key = ? ORDER BY pk LIMIT 1", (kind, key)
+        )
+        if row is not None:
+            if kind == "next":
+                store.write("DELETE FROM outcomes WHERE pk = ?", (row["pk"],))
+            return outcome_of(row)
+    return Outcome()

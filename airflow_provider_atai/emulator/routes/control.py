@@ -1,4 +1,4 @@
-"""The controls under ``/_emulator``: no part of the service, and no key needed."""
+"""The controls under ``/_emulator``. The service has nothing like them, and they need no key."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_atai import __version__
-from airflow_provider_atai.emulator.asgi import JSON_TYPE
 from airflow_provider_atai.emulator.clock import real_now
 from airflow_provider_atai.emulator.faults import FaultRule
-from airflow_provider_atai.emulator.gateway import CONTROL_PREFIX
 from airflow_provider_atai.emulator.jobs.life_cycle import Outcome
 from airflow_provider_atai.emulator.jobs.rows import record_of
-from airflow_provider_atai.emulator.settings import API_PREFIX
+from airflow_provider_atai.emulator.settings import API_PREFIX, CONTROL_PREFIX
 from airflow_provider_atai.emulator.state import Emulator
 
 
@@ -38,9 +36,9 @@ class ClockChange(_Strict):
 
 class OutcomeChange(_Strict):
     """
-    :param outcome: what shall become of the job.
-    :param job_id: of which job, made or not; with neither this nor ``name``: of the next one created.
-    :param name: of all jobs of this name.
+    :param outcome: what becomes of the job.
+    :param job_id: of the job with this id, created already or not.
+    :param name: of all jobs of this name. With neither: of the next job created.
     """
 
     outcome: Outcome
@@ -50,7 +48,7 @@ class OutcomeChange(_Strict):
 
 class ApiKeyChange(_Strict):
     """
-    :param api_key: the new key; the old one is refused from now on.
+    :param api_key: the new key. The old one is refused from then on.
     :param organisation: 0 for the first organisation.
     """
 
@@ -64,21 +62,10 @@ def control_router(emulator: Emulator) -> APIRouter:
     _add_settings(router, emulator)
     _add_behaviour(router, emulator)
     _add_inspection(router, emulator)
+    return router
 
-    @router.get("")
-    async def state(request: Request) -> JSONResponse:
-        return JSONResponse(
-            {
-                "version": __version__,
-                "base_url": f"{str(request.base_url).rstrip('/')}{API_PREFIX}",
-                "clock": _clock(emulator),
-                "jobs": emulator.jobs.counts(),
-                "files": len(emulator.store.all("SELECT 1 FROM files WHERE state = 'current'")),
-                "unfinished_uploads": emulator.uploads.open_count(),
-                "faults": len(emulator.faults.described()),
-            }
-        )
 
+def _add_settings(router: APIRouter, emulator: Emulator) -> None:
     @router.post("/reset")
     async def reset() -> JSONResponse:
         emulator.reset()
@@ -89,13 +76,9 @@ def control_router(emulator: Emulator) -> APIRouter:
         try:
             emulator.organisations.set_key(body.api_key, body.organisation)
         except ValueError as error:
-            return JSONResponse({"detail": str(error)}, 400)
+            return _refused(str(error))
         return JSONResponse({})
 
-    return router
-
-
-def _add_settings(router: APIRouter, emulator: Emulator) -> None:
     @router.patch("/clock")
     async def change_clock(body: ClockChange) -> JSONResponse:
         emulator.change_clock(scale=body.scale, paused=body.paused, advance=body.advance)
@@ -122,11 +105,11 @@ def _add_behaviour(router: APIRouter, emulator: Emulator) -> None:
     @router.post("/outcomes")
     async def set_outcome(body: OutcomeChange) -> JSONResponse:
         if body.job_id is not None and body.name is not None:
-            return JSONResponse({"detail": "Give job_id or name, not both"}, 400)
+            return _refused("Give job_id or name, not both")
         try:
             changed = emulator.jobs.set_outcome(body.outcome, job_id=body.job_id, name=body.name)
         except ValueError as error:
-            return JSONResponse({"detail": str(error)}, 400)
+            return _refused(str(error))
         return JSONResponse({"changed_jobs": changed})
 
     @router.get("/faults")
@@ -144,9 +127,23 @@ def _add_behaviour(router: APIRouter, emulator: Emulator) -> None:
 
 
 def _add_inspection(router: APIRouter, emulator: Emulator) -> None:
+    @router.get("")
+    async def state(request: Request) -> JSONResponse:
+        return JSONResponse(
+            {
+                "version": __version__,
+                "base_url": f"{str(request.base_url).rstrip('/')}{API_PREFIX}",
+                "clock": _clock(emulator),
+                "jobs": emulator.jobs.counts(),
+                "files": len(emulator.files.all()),
+                "unfinished_uploads": emulator.uploads.open_count(),
+                "faults": len(emulator.faults.described()),
+            }
+        )
+
     @router.get("/requests")
     async def requests() -> Response:
-        return Response(emulator.requests.as_json(), media_type=JSON_TYPE)
+        return Response(emulator.requests.as_json(), media_type="application/json")
 
     @router.delete("/requests")
     async def clear_requests() -> JSONResponse:
@@ -160,8 +157,7 @@ def _add_inspection(router: APIRouter, emulator: Emulator) -> None:
 
     @router.get("/files")
     async def files() -> JSONResponse:
-        rows = emulator.store.all("SELECT * FROM files WHERE state = 'current' ORDER BY pk")
-        return JSONResponse([emulator.files.metadata(row) for row in rows])
+        return JSONResponse([emulator.files.metadata(row) for row in emulator.files.all()])
 
 
 def _clock(emulator: Emulator) -> dict[str, Any]:
@@ -173,4 +169,8 @@ def _changed(change: Callable[[dict[str, Any]], BaseModel], changes: dict[str, A
     try:
         return JSONResponse(change(changes).model_dump())
     except ValidationError as error:
-        return JSONResponse({"detail": error.errors(include_url=False, include_context=False)}, 400)
+        return _refused(error.errors(include_url=False, include_context=False))
+
+
+def _refused(detail: Any) -> JSONResponse:
+    return JSONResponse({"detail": detail}, 400)

@@ -1,4 +1,4 @@
-"""The direct-to-cloud half of the Files API."""
+"""Direct-to-cloud uploads: the half of the Files API that hands out part URLs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pydantic import Field
 
 from airflow_provider_atai.emulator.access import organisation_of
 from airflow_provider_atai.emulator.errors import RefusedError, invalid
+from airflow_provider_atai.emulator.files.files import DIRECT_TYPES, base_name, unsupported_type
 from airflow_provider_atai.emulator.files.parts import unquoted
-from airflow_provider_atai.emulator.request_bodies import RequestBody, refuse_unknown_fields
-from airflow_provider_atai.emulator.routes.proxy_uploads import DIRECT_TYPES, base_name, unsupported_type
 from airflow_provider_atai.emulator.state import Emulator
-from airflow_provider_atai.emulator.strict_input import StrictJsonRoute
+from airflow_provider_atai.emulator.strict_input import RequestBody, StrictJsonRoute, refuse_unknown_fields
 
 
 class InitiateUpload(RequestBody):
@@ -22,7 +21,7 @@ class InitiateUpload(RequestBody):
     :param filename: its last segment becomes the file id.
     :param file_type: the MIME type.
     :param num_bytes: the size of the whole file.
-    :param resume_if_started: go on with the unfinished upload of this file, when there is one.
+    :param resume_if_started: go on with the unfinished upload of this file, if there is one.
     """
 
     filename: Annotated[str, Field(min_length=1)]
@@ -49,34 +48,17 @@ class PartTokens(RequestBody):
 
     parts: list[PartToken]
 
-    def by_number(self) -> dict[int, str]:
-        """
-        Return the tokens of the parts.
 
-        :raises RefusedError: 400 when a part has two different ones.
-        """
-        tokens: dict[int, str] = {}
-        for part in self.parts:
-            first = tokens.setdefault(part.part_number, part.part_token)
-            if unquoted(first) != unquoted(part.part_token):
-                raise invalid(f"Part {part.part_number} is there twice, with different tokens")
-        return tokens
-
-
-def upload_router(emulator: Emulator) -> APIRouter:
+def direct_upload_router(emulator: Emulator) -> APIRouter:
     """Return the routes under ``/files/uploads``."""
     router = APIRouter(prefix="/files/uploads", route_class=StrictJsonRoute)
     uploads = emulator.uploads
-
-    def tokens_of(body: PartTokens) -> dict[int, str]:
-        refuse_unknown_fields(emulator.switches, body, *body.parts)
-        return body.by_number()
 
     @router.post("/initiate")
     async def initiate(request: Request, body: InitiateUpload) -> JSONResponse:
         refuse_unknown_fields(emulator.switches, body)
         if body.file_type not in DIRECT_TYPES:
-            raise unsupported_type(body.file_type, DIRECT_TYPES)
+            raise unsupported_type(body.file_type)
         largest = emulator.switches.direct_max_bytes
         if body.num_bytes > largest:
             raise RefusedError(413, "invalid_file_size", f"The file is larger than {largest} bytes")
@@ -98,14 +80,14 @@ def upload_router(emulator: Emulator) -> APIRouter:
 
     @router.post("/{upload_id}/parts/checkpoint")
     async def checkpoint(request: Request, upload_id: str, body: PartTokens) -> JSONResponse:
-        tokens = tokens_of(body)
+        tokens = _tokens(emulator, body)
         async with uploads.exclusive(upload_id):
             uploads.checkpoint(uploads.open(organisation_of(request), upload_id), tokens)
         return JSONResponse({"num_checkpointed": len(body.parts)})
 
     @router.post("/{upload_id}/complete")
     async def complete(request: Request, upload_id: str, body: PartTokens) -> JSONResponse:
-        tokens = tokens_of(body)
+        tokens = _tokens(emulator, body)
         async with uploads.exclusive(upload_id):
             file = await uploads.complete(uploads.open(organisation_of(request), upload_id), tokens)
         return JSONResponse(
@@ -127,6 +109,16 @@ def upload_router(emulator: Emulator) -> APIRouter:
     return router
 
 
+def _tokens(emulator: Emulator, body: PartTokens) -> dict[int, str]:
+    refuse_unknown_fields(emulator.switches, body, *body.parts)
+    tokens: dict[int, str] = {}
+    for part in body.parts:
+        first = tokens.setdefault(part.part_number, part.part_token)
+        if unquoted(first) != unquoted(part.part_token):
+            raise invalid(f"The request lists part {part.part_number} twice, with different tokens")
+    return tokens
+
+
 def _root_url(request: Request) -> str:
-    # The address that the client used is the one under which it reaches this server.
+    # A client reaches this server under the address that it used for this request.
     return str(request.base_url).rstrip("/")

@@ -13,35 +13,46 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-# Starlette parses forms with it, and says only when the first one comes that it is not there.
+# Starlette parses forms with it, and reports its absence only when the first form comes.
 import python_multipart  # noqa: F401
-from fastapi import Request
+from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
+from airflow_provider_atai.emulator.access import organisation_of
 from airflow_provider_atai.emulator.errors import RefusedError, invalid, missing
-from airflow_provider_atai.emulator.files.files import read_attributes
+from airflow_provider_atai.emulator.files.files import (
+    PROXY_TYPES,
+    base_name,
+    read_attributes,
+    unsupported_type,
+)
 from airflow_provider_atai.emulator.settings import Switches
 from airflow_provider_atai.emulator.state import Emulator
-
-_IMAGES_AND_VIDEO = ("image/jpeg", "image/png", "video/mp4")
-_TEXT = ("text/plain", "text/csv", "application/json")
-PROXY_TYPES = _IMAGES_AND_VIDEO + _TEXT
-DIRECT_TYPES = (*PROXY_TYPES, "application/x-ndjson")
 
 # Room for the boundaries and headers around the one part of a body.
 _MULTIPART_OVERHEAD = 65_536
 _BASE64_CHUNK = 4 * 262_144
 
 
-async def take_upload(emulator: Emulator, org: str, request: Request, *, encoded: bool) -> dict[str, Any]:
-    """
-    Store the file of a multipart request and return the answer. A file of the same name is overwritten.
+def proxy_upload_router(emulator: Emulator) -> APIRouter:
+    """Return the routes that take a file's bytes themselves. A file of the same name is overwritten."""
+    router = APIRouter(prefix="/files")
 
-    :param encoded: whether the part holds base64 text.
-    :raises RefusedError: 400 for a body, a type or a name that cannot be; 413 when it is too large.
-    """
+    @router.post("")
+    async def upload(request: Request) -> JSONResponse:
+        return JSONResponse(await _take(emulator, request, encoded=False))
+
+    @router.post("/base64")
+    async def upload_base64(request: Request) -> JSONResponse:
+        return JSONResponse(await _take(emulator, request, encoded=True))
+
+    return router
+
+
+async def _take(emulator: Emulator, request: Request, *, encoded: bool) -> dict[str, Any]:
     largest = emulator.switches.proxy_max_bytes
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > largest + _MULTIPART_OVERHEAD:
@@ -62,7 +73,11 @@ async def take_upload(emulator: Emulator, org: str, request: Request, *, encoded
             await asyncio.to_thread(_write, part.file, content, encoded)
             attributes = await asyncio.to_thread(read_attributes, content, file_type)
             row = emulator.files.add(
-                org, file_id=file_id, file_type=file_type, content=content, attributes=attributes
+                organisation_of(request),
+                file_id=file_id,
+                file_type=file_type,
+                content=content,
+                attributes=attributes,
             )
         finally:
             content.unlink(missing_ok=True)
@@ -82,35 +97,12 @@ async def _form_of(request: Request) -> AsyncIterator[FormData]:
         await form.close()
 
 
-def unsupported_type(file_type: str, supported: tuple[str, ...]) -> RefusedError:
-    """Return the refusal of a file type, in the documented words."""
-    return RefusedError(
-        400,
-        "invalid_file_type",
-        f"Unsupported file type: {file_type}",
-        suggestion=f"Supported types: {', '.join(supported)}",
-    )
-
-
-def base_name(filename: str) -> str:
-    """
-    Return the file id for a file name: its last segment.
-
-    :raises RefusedError: 400 when nothing is left.
-    """
-    name = filename.replace("\\", "/").rpartition("/")[2]
-    if name in ("", ".", ".."):
-        raise invalid(f"Not a file name: {filename!r}")
-    return name
-
-
 def _declared_type(part: UploadFile, switches: Switches) -> str:
-    # The bytes are never looked at: a type that the sender declares wrongly is stored wrongly.
+    # Nobody looks at the bytes: a file whose type is declared wrongly is stored with the wrong type.
     file_type = (part.content_type or "application/octet-stream").partition(";")[0].strip().lower()
     refused = file_type == "application/json" and switches.proxy_application_json == "refused"
     if refused or file_type not in PROXY_TYPES:
-        # The documented suggestion names x-ndjson although this route refuses it.
-        raise unsupported_type(file_type, DIRECT_TYPES)
+        raise unsupported_type(file_type)
     return file_type
 
 
