@@ -56,29 +56,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="atai-emulator", description="A local stand-in for Archetype AI's fine-tuning service."
     )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on; the controls need no key (default: %(default)s)",
+    address = "address to listen on; the controls need no key (default: %(default)s)"
+    folder = "where the state is kept (default: a temporary folder, removed at the end)"
+    key = (
+        f"a valid key, one for each organisation (default: the last ones in --data-dir, or {DEFAULT_API_KEY})"
     )
+    scale = "seconds of a job's life in a real second (default: the last one in --data-dir, or 1)"
+    parser.add_argument("--host", default="127.0.0.1", help=address)
     parser.add_argument("--port", type=int, default=8765, help="0 for any free one (default: %(default)s)")
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        help="where the state is kept (default: a temporary folder, removed at the end)",
-    )
-    parser.add_argument(
-        "--api-key",
-        action="append",
-        default=[],
-        help="a valid key; repeat the option for further organisations "
-        f"(default: the last keys in the data directory, or {DEFAULT_API_KEY})",
-    )
-    parser.add_argument(
-        "--time-scale",
-        type=_positive,
-        help="seconds of a job's life in a real second (default: the last one in the data directory, or 1)",
-    )
+    parser.add_argument("--data-dir", type=Path, help=folder)
+    parser.add_argument("--api-key", action="append", default=[], help=key)
+    parser.add_argument("--time-scale", type=_positive, help=scale)
     return parser
 
 

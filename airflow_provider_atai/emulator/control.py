@@ -100,14 +100,12 @@ class EmulatorControl:
             in the middle of which it happens. Default: COMPLETED at the usual end, a phase when it begins,
             anything else in the middle of RUNNING.
         :param for_seconds: for a status that ends nothing: how long it shows before the job's life goes on.
-        :param inference_config: whether the ended job has an inference_config_path.
+            Default: for ever.
+        :param inference_config: whether the ended job has an inference_config_path. Default: as the switches
+            say.
         """
-        outcome = {
-            "status": status,
-            "at": at,
-            "for_seconds": for_seconds,
-            "inference_config": inference_config,
-        }
+        when = {"at": at, "for_seconds": for_seconds}
+        outcome = {"status": status, "inference_config": inference_config, **when}
         self._call("POST", "/outcomes", {"outcome": outcome, "job_id": job_id, "name": name})
 
     def add_fault(self, **rule: Any) -> int:

@@ -66,11 +66,7 @@ def envelope(entries: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 
 
 def entry_of_problem(problem: Mapping[str, Any]) -> dict[str, str]:
-    """
-    Return the envelope's entry for one thing that FastAPI found wrong with a request.
-
-    :param problem: an element of ``RequestValidationError.errors()``.
-    """
+    """Return the envelope's entry for one element of ``RequestValidationError.errors()``."""
     if problem["type"] == "json_invalid":
         return error_entry("invalid_parameter", "The request body is not JSON")
     place = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query", "path"))

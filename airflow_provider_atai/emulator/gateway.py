@@ -43,16 +43,15 @@ class Gateway:
         raw_path = scope["raw_path"].decode("ascii", errors="replace")
         query = scope["query_string"].decode("ascii", errors="replace")
         number = self._emulator.requests.begin(method, raw_path, query, hit[0] if hit else None)
-        body = _JsonBody(scope, receive)
-        status = _Status(send)
+        seen = _Observer(scope, receive, send)
         must_drop = False
         try:
             if hit is None:
-                await self._app(scope, body.receive, status.send)
+                await self._app(scope, seen.receive, seen.send)
             else:
-                must_drop = await self._misbehave(hit[1], scope, body.receive, status.send)
+                must_drop = await self._misbehave(hit[1], scope, seen.receive, seen.send)
         finally:
-            self._emulator.requests.end(number, status.sent, body.content)
+            self._emulator.requests.end(number, seen.status, seen.body)
         # After the log: the client may read the log as soon as it has lost the connection.
         if must_drop:
             await self._hang_up(scope, receive)
@@ -109,12 +108,7 @@ class _Answer:
             self.body += message.get("body", b"")
 
     async def send(self, send: Send, *, body: bytes | None = None, more: bool = False) -> None:
-        """
-        Send it.
-
-        :param body: replaces its own body. With ``more`` the Content-Length stays that of its own.
-        :param more: leave the answer unfinished.
-        """
+        """Send it with another body; ``more`` keeps the Content-Length and leaves the answer unfinished."""
         sent = self.body if body is None else body
         headers = self.headers
         if not more:
@@ -124,33 +118,27 @@ class _Answer:
         await send({"type": "http.response.body", "body": sent, "more_body": more})
 
 
-class _JsonBody:
-    """Keeps a copy of a JSON request's body while the application reads it."""
+class _Observer:
+    """Notes the JSON body of a request and the status of its answer as they pass."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive = receive
+        self._send = send
         is_json = Headers(scope=scope).get("content-type", "").startswith(_JSON)
-        self.content: bytes | None = b"" if is_json else None
+        self.body: bytes | None = b"" if is_json else None
+        self.status: int | None = None
 
     async def receive(self) -> Message:
         message = await self._receive()
-        if self.content is not None and message["type"] == "http.request":
-            self.content += message.get("body", b"")
-            if len(self.content) > _LARGEST_LOGGED_BODY:
-                self.content = None
+        if self.body is not None and message["type"] == "http.request":
+            self.body += message.get("body", b"")
+            if len(self.body) > _LARGEST_LOGGED_BODY:
+                self.body = None
         return message
-
-
-class _Status:
-    """Notices the status of an answer when it is sent."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.sent: int | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.sent = message["status"]
+            self.status = message["status"]
         await self._send(message)
 
 

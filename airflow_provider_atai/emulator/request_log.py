@@ -35,12 +35,7 @@ class RequestLog:
         return pk
 
     def end(self, pk: int, status: int | None, body: bytes | None) -> None:
-        """
-        Add how a request ended.
-
-        :param status: of the answer; None if the connection was dropped.
-        :param body: the request's JSON body.
-        """
+        """Add the status of the answer (None: the connection was dropped) and the request's JSON body."""
         text = None if not body else body.decode("utf-8", errors="replace")
         self._store.write("UPDATE requests SET status = ?, body = ? WHERE pk = ?", (status, text, pk))
 

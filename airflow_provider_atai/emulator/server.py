@@ -101,13 +101,7 @@ class EmulatorServer(uvicorn.Server):
 
 
 class ThreadedServer:
-    """
-    A context manager that runs an emulator in a thread of this process.
-
-    :param emulator: the emulator's state.
-    :param host: the address to listen on.
-    :param port: 0 for any free one.
-    """
+    """A context manager that runs an emulator in a thread of this process, by default on a free port."""
 
     def __init__(self, emulator: Emulator, *, host: str = "127.0.0.1", port: int = 0) -> None:
         listening = listen(host, port)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from airflow_provider_atai.emulator.clock import JobClock
 
 API_PREFIX = "/v0.5"
 # The official client calls the same API under this prefix.
@@ -106,3 +108,14 @@ class Life(BaseModel):
     checkpoint_steps: Annotated[int, Field(ge=1)] = 200
     # Until a file is ingested and its attributes are known.
     ingest: _Duration = 2
+
+
+class Conditions(Protocol):
+    """What jobs and files read of the emulator, afresh for every request."""
+
+    switches: Switches
+    life: Life
+
+    @property
+    def clock(self) -> JobClock:
+        """The job clock at this instant."""

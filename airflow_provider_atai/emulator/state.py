@@ -42,14 +42,10 @@ class Emulator:
             self.store.set_setting("start_scale", time_scale)
         self._restore_settings()
         self.organisations = Organisations(self.store, api_keys)
-        self.jobs = Jobs(
-            self.store, clock=lambda: self.clock, switches=lambda: self.switches, life=lambda: self.life
-        )
-        self.files = Files(
-            self.store, clock=lambda: self.clock, life=lambda: self.life, on_lost=self.jobs.lose_file
-        )
+        self.jobs = Jobs(self.store, self)
+        self.files = Files(self.store, self, on_lost=self.jobs.lose_file)
         self.secret = self._signing_secret()
-        self.uploads = Uploads(self.store, self.files, switches=lambda: self.switches, secret=self.secret)
+        self.uploads = Uploads(self.store, self.files, self, secret=self.secret)
         self.uploads.recover()
         self.faults = Faults(self.store)
         self.requests = RequestLog(self.store)
@@ -74,11 +70,7 @@ class Emulator:
         self.jobs.settle()
 
     def change_switches(self, changes: dict[str, Any]) -> Switches:
-        """
-        Set some switches, and return all.
-
-        :raises pydantic.ValidationError: for an unknown switch or an impossible value.
-        """
+        """Set some switches, and return all. A pydantic.ValidationError names impossible changes."""
         # Whatever happened before the change stays as it was.
         self.jobs.settle()
         self.switches = Switches.model_validate({**self.switches.model_dump(), **changes})
@@ -86,11 +78,7 @@ class Emulator:
         return self.switches
 
     def change_life(self, changes: dict[str, Any]) -> Life:
-        """
-        Set some durations for jobs and files that are made afterwards, and return all.
-
-        :raises pydantic.ValidationError: for an unknown duration or an impossible value.
-        """
+        """Set some durations, likewise, for jobs and files that are made afterwards."""
         self.life = Life.model_validate({**self.life.model_dump(), **changes})
         self.store.set_setting("life", self.life.model_dump())
         return self.life
@@ -103,7 +91,6 @@ class Emulator:
             self._restore_settings()
         self.files.empty()
         self.uploads.empty()
-        self.faults.reload()
 
     def _restore_settings(self) -> None:
         self.switches = Switches.model_validate(self.store.setting("switches") or {})

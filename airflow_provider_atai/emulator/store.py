@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS requests (
     query TEXT NOT NULL, status INTEGER, fault INTEGER, body TEXT
 );
 """
+_Values = Sequence[Any] | Mapping[str, Any]
 _EMPTIED_BY_RESET = ("jobs", "outcomes", "files", "uploads", "upload_parts", "faults", "requests")
 _SETTINGS_KEPT_BY_RESET = ("signing_secret", "start_keys", "start_scale")
 
@@ -89,16 +90,16 @@ class Store:
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_SCHEMA)
 
-    def all(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    def all(self, statement: str, values: _Values = ()) -> list[sqlite3.Row]:
         """Return every row of a query."""
         return self._connection.execute(statement, values).fetchall()
 
-    def first(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
+    def first(self, statement: str, values: _Values = ()) -> sqlite3.Row | None:
         """Return the first row of a query, or None."""
         row: sqlite3.Row | None = self._connection.execute(statement, values).fetchone()
         return row
 
-    def write(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+    def write(self, statement: str, values: _Values = ()) -> sqlite3.Cursor:
         """Execute one statement that changes something."""
         return self._connection.execute(statement, values)
 

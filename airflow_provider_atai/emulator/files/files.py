@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_atai.emulator.clock import JobClock, real_now
+from airflow_provider_atai.emulator.clock import real_now
 from airflow_provider_atai.emulator.errors import RefusedError, invalid, not_found
 from airflow_provider_atai.emulator.ids import type_id
-from airflow_provider_atai.emulator.settings import Life
+from airflow_provider_atai.emulator.settings import Conditions
 from airflow_provider_atai.emulator.store import Store
 
 _CHUNK = 1024 * 1024
@@ -25,22 +25,14 @@ DIRECT_TYPES = (*PROXY_TYPES, "application/x-ndjson")
 
 class Files:
     """
-    The files of every organisation.
+    The files of every organisation. A method for one file raises RefusedError if there is none (404).
 
     :param on_lost: called with the uid of a file that is overwritten or deleted, in the same transaction.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        clock: Callable[[], JobClock],
-        life: Callable[[], Life],
-        on_lost: Callable[[str], None],
-    ) -> None:
+    def __init__(self, store: Store, conditions: Conditions, *, on_lost: Callable[[str], None]) -> None:
         self._store = store
-        self._clock = clock
-        self._life = life
+        self._conditions = conditions
         self._on_lost = on_lost
         self._folder = store.data_dir / "files"
         self._folder.mkdir(exist_ok=True)
@@ -56,11 +48,7 @@ class Files:
         )
 
     def required(self, org: str, file_id: str) -> sqlite3.Row:
-        """
-        Return the row of the file that has a name now.
-
-        :raises RefusedError: 404.
-        """
+        """Return the row of the file that has a name now."""
         row = self.find(org, file_id)
         if row is None:
             raise not_found(f"File not found: {file_id}")
@@ -106,18 +94,14 @@ class Files:
                 num_bytes=num_bytes,
                 attributes=json.dumps(attributes),
                 state="current",
-                ingested_at=self._now() + self._life().ingest,
+                ingested_at=self._now() + self._conditions.life.ingest,
             )
         if before is not None:
             self._remove(before["file_uid"])
         return self.required(org, file_id)
 
     def delete(self, org: str, file_id: str) -> sqlite3.Row:
-        """
-        Delete a file and return its last row.
-
-        :raises RefusedError: 404.
-        """
+        """Delete a file and return its last row."""
         row = self.required(org, file_id)
         with self._store.transaction():
             self._store.write("UPDATE files SET state = 'deleted' WHERE pk = ?", (row["pk"],))
@@ -164,18 +148,14 @@ class Files:
         self._folder.mkdir()
 
     def _now(self) -> float:
-        return self._clock().at(real_now())
+        return self._conditions.clock.at(real_now())
 
     def _remove(self, file_uid: str) -> None:
         (self._folder / file_uid).unlink(missing_ok=True)
 
 
 def base_name(filename: str) -> str:
-    """
-    Return the file id for a file name: its last segment.
-
-    :raises RefusedError: 400 if nothing is left.
-    """
+    """Return the file id for a file name: its last segment. A name without one is refused (400)."""
     name = filename.replace("\\", "/").rpartition("/")[2]
     if name in ("", ".", ".."):
         raise invalid(f"Not a file name: {filename!r}")

@@ -18,41 +18,27 @@ _DEFAULT_PAGE = 100
 _LARGEST_PAGE = 1000
 
 
+# The files of an organisation that pass a filter.
+_PASSING = """FROM files WHERE org = :org AND state = 'current'
+    AND (:file_type IS NULL OR file_type = :file_type) AND (:file_uid IS NULL OR file_uid = :file_uid)"""
+
+
 class FileFilter(BaseModel):
-    """
-    :param file_type: only files of this MIME type.
-    :param file_uid: only the file with this uid.
-    """
+    """Only files of this MIME type, and only the file with this uid."""
 
     file_type: str | None = None
     file_uid: str | None = None
 
-    def condition(self, org: str) -> tuple[str, list[str]]:
-        """Return the SQL condition for an organisation's files that pass, and its values."""
-        conditions, values = ["org = ?", "state = 'current'"], [org]
-        for column, value in (("file_type", self.file_type), ("file_uid", self.file_uid)):
-            if value is not None:
-                conditions.append(f"{column} = ?")
-                values.append(value)
-        return " AND ".join(conditions), values
-
 
 class ShardQuery(BaseModel):
-    """
-    :param shard_index: which stretch of ``max_items_per_shard`` files; -1 means all of them.
-    :param max_items_per_shard: files in a stretch; -1 means all of them.
-    """
+    """Which stretch of how many files; -1 means all files."""
 
     shard_index: WholeNumber = Field(-1, ge=-1)
     max_items_per_shard: WholeNumber = Field(-1, ge=-1, le=_LARGEST_PAGE)
 
 
 class PageQuery(BaseModel):
-    """
-    :param limit: files in a page. Default: 100.
-    :param after: the cursor at a page's end.
-    :param before: the cursor at a page's beginning. Not together with ``after``.
-    """
+    """How many files, after the cursor at a page's end or before the one at its beginning."""
 
     limit: WholeNumber | None = Field(None, ge=1, le=_LARGEST_PAGE)
     after: str | None = None
@@ -68,8 +54,7 @@ def sharded(
     store: Store, files: Files, org: str, filters: FileFilter, query: ShardQuery
 ) -> list[dict[str, Any]]:
     """Return the documented array, oldest file first."""
-    condition, values = filters.condition(org)
-    rows = store.all(f"SELECT * FROM files WHERE {condition} ORDER BY pk", values)
+    rows = store.all(f"SELECT * {_PASSING} ORDER BY pk", {"org": org, **filters.model_dump()})
     shard, size = query.shard_index, query.max_items_per_shard
     if shard >= 0 and size >= 0:
         rows = rows[shard * size : (shard + 1) * size]
@@ -84,23 +69,21 @@ def page(store: Store, files: Files, org: str, filters: FileFilter, query: PageQ
     """
     if query.after is not None and query.before is not None:
         raise invalid("after and before exclude each other")
+    values = {"org": org, **filters.model_dump()}
     backwards = query.before is not None
     position = _position(query.before if backwards else query.after)
-    condition, values = filters.condition(org)
-
-    def exists(comparison: str, edge: Sequence[sqlite3.Row]) -> bool:
-        statement = f"SELECT 1 FROM files WHERE {condition} AND pk {comparison} ?"
-        return bool(edge) and store.first(statement, (*values, edge[0]["pk"])) is not None
-
     comparison, order = (">", "ASC") if backwards else ("<", "DESC")
     beyond = "" if position is None else f"AND pk {comparison} {position}"
-    rows = store.all(
-        f"SELECT * FROM files WHERE {condition} {beyond} ORDER BY pk {order} LIMIT ?",
-        (*values, query.limit or _DEFAULT_PAGE),
-    )
+    statement = f"SELECT * {_PASSING} {beyond} ORDER BY pk {order} LIMIT {query.limit or _DEFAULT_PAGE}"
+    rows = store.all(statement, values)
     if backwards:
         rows.reverse()
-    older, newer = exists("<", rows[-1:]), exists(">", rows[:1])
+
+    def has(comparison: str, edge: Sequence[sqlite3.Row]) -> bool:
+        statement = f"SELECT 1 {_PASSING} AND pk {comparison} :pk"
+        return bool(edge) and store.first(statement, {**values, "pk": edge[0]["pk"]}) is not None
+
+    older, newer = has("<", rows[-1:]), has(">", rows[:1])
     return {
         "data": [files.metadata(row) for row in rows],
         "has_more": newer if backwards else older,

@@ -20,13 +20,7 @@ _CHUNK = 1024 * 1024
 
 @dataclass(frozen=True)
 class Part:
-    """
-    One part of an upload.
-
-    :param number: as the client sees it.
-    :param offset: where it begins in the file, in bytes.
-    :param length: its size in bytes.
-    """
+    """One part of an upload: its number for the client, and its place in the file in bytes."""
 
     number: int
     offset: int
@@ -55,11 +49,7 @@ def is_signed(secret: str, upload_id: str, part_number: int, expires: str, signa
 
 
 def check_numbers(parts: Collection[int], numbers: Iterable[int]) -> None:
-    """
-    Refuse numbers that no part has.
-
-    :raises RefusedError: 400.
-    """
+    """Refuse numbers that no part has (400)."""
     for number in numbers:
         if number not in parts:
             raise invalid(f"There is no part {number}")
@@ -67,11 +57,10 @@ def check_numbers(parts: Collection[int], numbers: Iterable[int]) -> None:
 
 def check_parts(parts: Iterable[Part], tokens: Mapping[int, str], stored: Mapping[int, sqlite3.Row]) -> None:
     """
-    Refuse to complete an upload whose parts do not fit.
+    Refuse to complete an upload whose parts do not fit (400).
 
     :param tokens: the client's tokens of the parts.
     :param stored: what storage has of the parts: ``etag`` and ``num_bytes``.
-    :raises RefusedError: 400.
     """
     for part in parts:
         if part.number not in tokens:

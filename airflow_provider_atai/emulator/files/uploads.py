@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import sqlite3
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from airflow_provider_atai.emulator.files.parts import (
     presigned_query,
 )
 from airflow_provider_atai.emulator.ids import type_id
-from airflow_provider_atai.emulator.settings import Switches
+from airflow_provider_atai.emulator.settings import Conditions
 from airflow_provider_atai.emulator.store import Store
 
 
@@ -31,13 +31,16 @@ class Uploads:
     """
     The direct uploads of every organisation.
 
+    A method for one upload raises RefusedError: 404 if it is unknown or aborted, 409 if it is completed, and
+    400 for the number of a part that it does not have.
+
     :param secret: signs the part URLs.
     """
 
-    def __init__(self, store: Store, files: Files, *, switches: Callable[[], Switches], secret: str) -> None:
+    def __init__(self, store: Store, files: Files, conditions: Conditions, *, secret: str) -> None:
         self._store = store
         self._files = files
-        self._switches = switches
+        self._conditions = conditions
         self._secret = secret
         self._folder = store.data_dir / "uploads"
         self._folder.mkdir(exist_ok=True)
@@ -71,7 +74,7 @@ class Uploads:
                 raise taken
             if resume and (unfinished["file_type"], unfinished["num_bytes"]) == (file_type, num_bytes):
                 return unfinished, True
-            if self._switches().initiate_over_unfinished == "conflict":
+            if self._conditions.switches.initiate_over_unfinished == "conflict":
                 raise taken
             self.abort(org, unfinished["id"])
         upload_id = type_id("upl")
@@ -85,18 +88,14 @@ class Uploads:
             file_uid=type_id("fil"),
             file_type=file_type,
             num_bytes=num_bytes,
-            part_size=self._switches().part_size,
-            part_base=self._switches().part_number_base,
+            part_size=self._conditions.switches.part_size,
+            part_base=self._conditions.switches.part_number_base,
             state="open",
         )
         return self.open(org, upload_id), False
 
     def open(self, org: str, upload_id: str) -> sqlite3.Row:
-        """
-        Return the row of an unfinished upload.
-
-        :raises RefusedError: 404 for an unknown or aborted one, 409 for a completed one.
-        """
+        """Return the row of an unfinished upload."""
         row = self._required(org, upload_id)
         if row["state"] != "open":
             raise conflict(f"Upload {upload_id} is already completed")
@@ -124,11 +123,7 @@ class Uploads:
         }
 
     def part_urls(self, row: sqlite3.Row, root_url: str, numbers: Sequence[int]) -> list[dict[str, Any]]:
-        """
-        Return fresh URLs in the order of the request.
-
-        :raises RefusedError: 400 for a number that no part has.
-        """
+        """Return fresh URLs in the order of the request."""
         parts = parts_of(row)
         check_numbers(parts, numbers)
         expires = self._expires()
@@ -151,11 +146,7 @@ class Uploads:
             (folder / part_file(number, before["etag"])).unlink(missing_ok=True)
 
     def checkpoint(self, row: sqlite3.Row, tokens: Mapping[int, str]) -> None:
-        """
-        Remember the tokens of parts, so that a resumed upload leaves these parts out.
-
-        :raises RefusedError: 400 for a number that no part has.
-        """
+        """Remember the tokens of parts, so that a resumed upload leaves these parts out."""
         check_numbers(parts_of(row), tokens)
         with self._store.transaction():
             for number, token in tokens.items():
@@ -207,11 +198,7 @@ class Uploads:
         return file
 
     def abort(self, org: str, upload_id: str) -> None:
-        """
-        Forget an unfinished upload, which frees its name.
-
-        :raises RefusedError: 404, or 409 if it is completed.
-        """
+        """Forget an unfinished upload, which frees its name."""
         row = self.open(org, upload_id)
         with self._store.transaction():
             self._store.write("DELETE FROM uploads WHERE id = ?", (row["id"],))
@@ -269,7 +256,7 @@ class Uploads:
         }
 
     def _expires(self) -> float:
-        return real_now() + self._switches().presigned_url_seconds
+        return real_now() + self._conditions.switches.presigned_url_seconds
 
     def _tokens(self, upload_id: str) -> dict[int, str]:
         rows = self._store.all(

@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_atai.emulator.clock import JobClock, real_now
 from airflow_provider_atai.emulator.errors import conflict, not_found
 from airflow_provider_atai.emulator.ids import server_job_id, type_id
-from airflow_provider_atai.emulator.jobs.life_cycle import (
-    TERMINAL,
-    Outcome,
-    Transition,
-    cancelled,
-    checkpoint_seconds,
-    ended,
-    next_at,
-    plan_life,
-    replanned,
-    stopped,
-)
-from airflow_provider_atai.emulator.jobs.rows import (
-    checkpoints_of,
-    inference_config_path,
-    life_of,
-    outcome_of,
-    plan_of,
-    remember_outcome,
-    take_outcome,
-)
-from airflow_provider_atai.emulator.settings import Life, Switches
+from airflow_provider_atai.emulator.jobs import life_cycle, rows
+from airflow_provider_atai.emulator.jobs.life_cycle import TERMINAL, Outcome, Transition
+from airflow_provider_atai.emulator.settings import Conditions
 from airflow_provider_atai.emulator.store import Store
 
 
@@ -42,26 +23,15 @@ class Jobs:
     A job's row holds its plan and its last settled status. ``settle`` brings the rows up to date, and
     whatever reads a status calls it first, so that lists can be filtered in SQL. A method for one job raises
     RefusedError if there is no such job (404), or if its status does not allow the change (409).
-
-    :param clock: returns the job clock as it runs at the moment; likewise the switches and the durations.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        clock: Callable[[], JobClock],
-        switches: Callable[[], Switches],
-        life: Callable[[], Life],
-    ) -> None:
+    def __init__(self, store: Store, conditions: Conditions) -> None:
         self._store = store
-        self._clock = clock
-        self._switches = switches
-        self._life = life
+        self._conditions = conditions
 
     def settle(self) -> float:
         """Carry out every transition that is due, and return what the job clock shows."""
-        clock, wall = self._clock(), real_now()
+        clock, wall = self._conditions.clock, real_now()
         now = clock.at(wall)
         due = self._store.all("SELECT * FROM jobs WHERE next_at <= ?", (now,))
         if due:
@@ -80,16 +50,16 @@ class Jobs:
         """
         now, wall = self.settle(), real_now()
         if job_id is not None and (existing := self._find(org, job_id)) is not None:
-            policy = self._switches().duplicate_job_id
+            policy = self._conditions.switches.duplicate_job_id
             if policy == "conflict":
                 raise conflict(f"Job already exists: {job_id}")
             if policy == "return_existing":
                 return existing
         job_id = job_id or server_job_id(name)
         with self._store.transaction():
-            outcome = take_outcome(self._store, job_id, name)
-            life = self._life()
-            plan = plan_life(now, life, outcome)
+            outcome = rows.take_outcome(self._store, job_id, name)
+            life = self._conditions.life
+            plan = life_cycle.plan_life(now, life, outcome)
             pk = self._store.insert(
                 "jobs",
                 org=org,
@@ -105,7 +75,7 @@ class Jobs:
                 plan=json.dumps(plan),
                 next_at=plan[1].at if len(plan) > 1 else None,
                 life=life.model_dump_json(),
-                checkpoint_seconds=checkpoint_seconds(plan, life),
+                checkpoint_seconds=life_cycle.checkpoint_seconds(plan, life),
                 outcome=outcome.model_dump_json(),
             )
         # The plan may have a transition at the very moment of the creation.
@@ -120,7 +90,7 @@ class Jobs:
     def list(self, org: str, *, limit: int, offset: int, statuses: Sequence[str]) -> list[sqlite3.Row]:
         """Return the rows of one page. A negative limit means all, no statuses mean every status."""
         self.settle()
-        direction = "DESC" if self._switches().list_order == "newest_first" else "ASC"
+        direction = "DESC" if self._conditions.switches.list_order == "newest_first" else "ASC"
         wanted = f"AND status IN ({', '.join('?' * len(statuses))})" if statuses else ""
         return self._store.all(
             f"SELECT * FROM jobs WHERE org = ? {wanted} ORDER BY pk {direction} LIMIT ? OFFSET ?",
@@ -131,19 +101,22 @@ class Jobs:
         """Stop a job gracefully and return its row."""
         now = self.settle()
         row = self._required(org, job_id)
-        plan, outcome, policy = plan_of(row), outcome_of(row), self._switches().stop_finalizing
+        plan, outcome = rows.plan_of(row), rows.outcome_of(row)
         if row["status"] in TERMINAL:
             return self._unchanged(row, "stop")
-        if row["status"] == "FINALIZING" and policy == "conflict":
-            raise conflict(f"Cannot stop job {job_id}: its status is FINALIZING")
-        is_stuck = row["status"] == "STOPPING" and next_at(plan, now) is None
-        if is_stuck or (row["status"] == "FINALIZING" and policy == "ignored"):
-            return row
+        if row["status"] == "FINALIZING":
+            policy = self._conditions.switches.stop_finalizing
+            if policy == "conflict":
+                raise conflict(f"Cannot stop job {job_id}: its status is FINALIZING")
+            if policy == "ignored":
+                return row
         if row["status"] == "STOPPING":
+            if life_cycle.next_at(plan, now) is None:
+                return row
             # It may only show this status for a while and would go on training.
-            return self._replan(row, ended(plan, now, "STOPPED"), now)
-        stopping = outcome.for_seconds if outcome.status == "STOPPING" else life_of(row).stopping
-        return self._replan(row, stopped(plan, now, stopping), now)
+            return self._replan(row, life_cycle.ended(plan, now, "STOPPED"), now)
+        stopping = outcome.for_seconds if outcome.status == "STOPPING" else rows.life_of(row).stopping
+        return self._replan(row, life_cycle.stopped(plan, now, stopping), now)
 
     def cancel(self, org: str, job_id: str) -> sqlite3.Row:
         """Cancel a job at once and return its row."""
@@ -151,7 +124,7 @@ class Jobs:
         row = self._required(org, job_id)
         if row["status"] in TERMINAL:
             return self._unchanged(row, "cancel")
-        return self._replan(row, cancelled(plan_of(row), now), now)
+        return self._replan(row, life_cycle.cancelled(rows.plan_of(row), now), now)
 
     def delete(self, org: str, job_id: str) -> None:
         """Forget a job."""
@@ -160,7 +133,7 @@ class Jobs:
     def metrics(self, org: str, job_id: str, *, limit: int, offset: int) -> dict[str, Any]:
         """Return the metrics of a job, oldest checkpoint first."""
         now = self.settle()
-        records = checkpoints_of(self._required(org, job_id), now)
+        records = rows.checkpoints_of(self._required(org, job_id), now)
         page = records[offset:] if limit < 0 else records[offset : offset + limit]
         return {"last_checkpoint_step": records[-1]["step"] if records else None, "metrics": page}
 
@@ -172,9 +145,9 @@ class Jobs:
         :raises ValueError: if the outcome's moment does not name a phase.
         """
         now = self.settle()
-        plan_life(0, self._life(), outcome)
+        life_cycle.plan_life(0, self._conditions.life, outcome)
         with self._store.transaction():
-            remember_outcome(self._store, outcome, job_id=job_id, name=name)
+            rows.remember_outcome(self._store, outcome, job_id=job_id, name=name)
         if job_id is None and name is None:
             return 0
         column, value = ("id", job_id) if job_id is not None else ("name", name)
@@ -186,24 +159,24 @@ class Jobs:
 
     def lose_file(self, file_uid: str) -> None:
         """Plan the failure of jobs that have not read a file yet: it is gone when they start to run."""
-        if not self._switches().lost_file_fails_job:
+        if not self._conditions.switches.lost_file_fails_job:
             return
         now = self.settle()
         for row in self._store.all("SELECT * FROM jobs WHERE status IN ('REGISTERED', 'STARTING')"):
-            start = next((t.at for t in plan_of(row) if t.status == "RUNNING"), None)
+            start = next((t.at for t in rows.plan_of(row) if t.status == "RUNNING"), None)
             if start is not None and file_uid in json.loads(row["file_uids"]):
-                plan = [t for t in plan_of(row) if t.at < start]
+                plan = [t for t in rows.plan_of(row) if t.at < start]
                 self._replan(row, [*plan, Transition(start, "FAILED")], now)
 
     def counts(self, org: str | None = None) -> dict[str, int]:
         """Return how many jobs have each status, in one organisation or in all."""
         self.settle()
-        rows = self._store.all(
+        counted = self._store.all(
             "SELECT status, COUNT(*) AS number FROM jobs WHERE ? IS NULL OR org = ? "
             "GROUP BY status ORDER BY status",
             (org, org),
         )
-        return {row["status"]: row["number"] for row in rows}
+        return {row["status"]: row["number"] for row in counted}
 
     def _find(self, org: str, job_id: str) -> sqlite3.Row | None:
         return self._store.first(
@@ -212,7 +185,7 @@ class Jobs:
 
     def _required(self, org: str, job_id: str) -> sqlite3.Row:
         row = self._find(org, job_id)
-        if row is None and self._switches().get_job_by_uuid:
+        if row is None and self._conditions.switches.get_job_by_uuid:
             row = self._store.first("SELECT * FROM jobs WHERE org = ? AND uuid = ?", (org, job_id))
         if row is None:
             raise not_found(f"Job not found: {job_id}")
@@ -222,7 +195,7 @@ class Jobs:
         return self._store.all("SELECT * FROM jobs WHERE pk = ?", (pk,))[0]
 
     def _unchanged(self, row: sqlite3.Row, verb: str) -> sqlite3.Row:
-        if self._switches().terminal_action == "conflict":
+        if self._conditions.switches.terminal_action == "conflict":
             raise conflict(f"Cannot {verb} job {row['id']}: its status is {row['status']}")
         return row
 
@@ -230,14 +203,14 @@ class Jobs:
         if row["status"] == "STOPPING":
             # Such a job does not go back to training; only its end can change.
             if outcome.status in TERMINAL:
-                self._replan(row, ended(plan_of(row), now, outcome.status), now, outcome)
+                self._replan(row, life_cycle.ended(rows.plan_of(row), now, outcome.status), now, outcome)
             return outcome.status in TERMINAL
-        life = life_of(row)
-        plan = replanned(plan_of(row), plan_life(row["born"], life, outcome), now)
+        life = rows.life_of(row)
+        plan = life_cycle.replanned(rows.plan_of(row), life_cycle.plan_life(row["born"], life, outcome), now)
         # Never longer than before: a longer interval would take checkpoints away that the job has.
         self._store.write(
             "UPDATE jobs SET checkpoint_seconds = min(checkpoint_seconds, ?) WHERE pk = ?",
-            (checkpoint_seconds(plan, life), row["pk"]),
+            (life_cycle.checkpoint_seconds(plan, life), row["pk"]),
         )
         self._replan(row, plan, now, outcome)
         return True
@@ -246,7 +219,7 @@ class Jobs:
         self, row: sqlite3.Row, plan: Sequence[Transition], now: float, outcome: Outcome | None = None
     ) -> sqlite3.Row:
         # Every plan keeps the past of the plan before it, and settle() has carried that out.
-        carried_out = sum(transition.at <= now for transition in plan_of(row))
+        carried_out = sum(transition.at <= now for transition in rows.plan_of(row))
         pending = plan[carried_out:]
         text = row["outcome"] if outcome is None else outcome.model_dump_json()
         self._store.write(
@@ -262,11 +235,11 @@ class Jobs:
         return self._row(row["pk"])
 
     def _carry_out(self, row: sqlite3.Row, clock: JobClock, wall: float, now: float) -> None:
-        plan = plan_of(row)
+        plan = rows.plan_of(row)
         last = [t for t in plan if t.at <= now][-1]
         updated = max(row["updated_at"], min(wall, clock.reached(last.at)))
-        path = inference_config_path(row, last.status, now, self._switches())
+        path = rows.inference_config_path(row, last.status, now, self._conditions.switches)
         self._store.write(
             "UPDATE jobs SET status = ?, updated_at = ?, next_at = ?, inference_config_path = ? WHERE pk = ?",
-            (last.status, updated, next_at(plan, last.at), path, row["pk"]),
+            (last.status, updated, life_cycle.next_at(plan, last.at), path, row["pk"]),
         )

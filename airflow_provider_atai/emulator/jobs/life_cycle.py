@@ -33,28 +33,14 @@ _PHASES = ("REGISTERED", "STARTING", "RUNNING", "FINALIZING")
 
 
 class Transition(NamedTuple):
-    """
-    :param at: the job clock's time.
-    :param status: what the job shows from then on.
-    """
+    """A status, and the time of the job clock from which on the job shows it."""
 
     at: float
     status: str
 
 
 class Outcome(BaseModel):
-    """
-    What becomes of a job.
-
-    :param status: COMPLETED, FAILED, STOPPED or CANCELLED: how the job ends. Any other status, listed or not,
-        is one that the job reaches and does not leave.
-    :param at: when: seconds of the job clock after the creation, or the phase of its life (``RUNNING``) in
-        the middle of which it happens. Default: COMPLETED at the end of its life, a phase when it begins,
-        anything else in the middle of RUNNING.
-    :param for_seconds: for a status that ends nothing: how long the job shows it before its life goes on.
-        Default: for ever.
-    :param inference_config: whether the ended job has an inference_config_path. Default: as the switches say.
-    """
+    """What becomes of a job; ``EmulatorControl.set_outcome`` says what the fields mean."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -108,11 +94,7 @@ def replanned(plan: Sequence[Transition], fresh: Sequence[Transition], now: floa
 
 
 def stopped(plan: Sequence[Transition], now: float, stopping: float | None) -> list[Transition]:
-    """
-    Return the plan of a job that is asked to stop now.
-
-    :param stopping: seconds until it has stopped; None if it never does.
-    """
+    """Return the plan of a job that is asked to stop now, and needs some seconds (None: for ever)."""
     begun = [*_past(plan, now), Transition(now, "STOPPING")]
     return begun if stopping is None else [*begun, Transition(now + stopping, "STOPPED")]
 
@@ -150,11 +132,8 @@ def checkpoint_records(
     """
     Return made-up, plausible metrics of a job's checkpoints: for one job id always the same.
 
-    :param job_id: seeds the curves.
-    :param reached: how many checkpoints the job has already.
-    :param total: how many it has at the end of the training.
-    :param steps: training steps between two checkpoints.
-    :param seconds: time between two checkpoints.
+    :param reached: how many checkpoints the job has already, of ``total`` at the end of the training.
+    :param steps: training steps between two checkpoints, which are ``seconds`` apart.
     """
     seed = random.Random(job_id)
     start, floor, gap = seed.uniform(2.2, 3.0), seed.uniform(0.25, 0.6), seed.uniform(1.02, 1.08)

@@ -18,40 +18,24 @@ from airflow_provider_atai.emulator.settings import API_PREFIX, CONTROL_PREFIX
 from airflow_provider_atai.emulator.state import Emulator
 
 
+# EmulatorControl says what the fields of the bodies mean.
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class ClockChange(_Strict):
-    """
-    :param scale: seconds of the job clock in a real second.
-    :param paused: whether the job clock stands still.
-    :param advance: seconds to move it forward at once.
-    """
-
+class _ClockChange(_Strict):
     scale: float | None = Field(None, gt=0)
     paused: bool | None = None
     advance: float = Field(0, ge=0)
 
 
-class OutcomeChange(_Strict):
-    """
-    :param outcome: what becomes of the job.
-    :param job_id: of the job with this id, created already or not.
-    :param name: of all jobs of this name. With neither: of the next job created.
-    """
-
+class _OutcomeChange(_Strict):
     outcome: Outcome
     job_id: str | None = None
     name: str | None = None
 
 
-class ApiKeyChange(_Strict):
-    """
-    :param api_key: the new key. The old one is refused from then on.
-    :param organisation: 0 for the first organisation.
-    """
-
+class _ApiKeyChange(_Strict):
     api_key: str = Field(min_length=1)
     organisation: int = Field(0, ge=0)
 
@@ -72,7 +56,7 @@ def _add_settings(router: APIRouter, emulator: Emulator) -> None:
         return JSONResponse({})
 
     @router.put("/api-key")
-    async def set_api_key(body: ApiKeyChange) -> JSONResponse:
+    async def set_api_key(body: _ApiKeyChange) -> JSONResponse:
         try:
             emulator.organisations.set_key(body.api_key, body.organisation)
         except ValueError as error:
@@ -80,7 +64,7 @@ def _add_settings(router: APIRouter, emulator: Emulator) -> None:
         return JSONResponse({})
 
     @router.patch("/clock")
-    async def change_clock(body: ClockChange) -> JSONResponse:
+    async def change_clock(body: _ClockChange) -> JSONResponse:
         emulator.change_clock(scale=body.scale, paused=body.paused, advance=body.advance)
         return JSONResponse(_clock(emulator))
 
@@ -103,7 +87,7 @@ def _add_settings(router: APIRouter, emulator: Emulator) -> None:
 
 def _add_behaviour(router: APIRouter, emulator: Emulator) -> None:
     @router.post("/outcomes")
-    async def set_outcome(body: OutcomeChange) -> JSONResponse:
+    async def set_outcome(body: _OutcomeChange) -> JSONResponse:
         if body.job_id is not None and body.name is not None:
             return _refused("Give job_id or name, not both")
         try:

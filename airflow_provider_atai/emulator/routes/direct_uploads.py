@@ -16,37 +16,25 @@ from airflow_provider_atai.emulator.state import Emulator
 from airflow_provider_atai.emulator.strict_input import RequestBody, StrictJsonRoute, refuse_unknown_fields
 
 
-class InitiateUpload(RequestBody):
-    """
-    :param filename: its last segment becomes the file id.
-    :param file_type: the MIME type.
-    :param num_bytes: the size of the whole file.
-    :param resume_if_started: go on with the unfinished upload of this file, if there is one.
-    """
-
+class _InitiateUpload(RequestBody):
     filename: Annotated[str, Field(min_length=1)]
     file_type: str
     num_bytes: int = Field(ge=1)
     resume_if_started: bool = False
 
 
-class PartNumbers(RequestBody):
-    """The parts that need fresh URLs."""
-
+class _PartNumbers(RequestBody):
     part_numbers: list[int] = Field(min_length=1)
 
 
-class PartToken(RequestBody):
-    """A part, and the ETag that storage answered for it, with or without its quotes."""
-
+class _PartToken(RequestBody):
     part_number: int
+    # The ETag that storage answered for the part, with or without its quotes.
     part_token: Annotated[str, Field(min_length=1)]
 
 
-class PartTokens(RequestBody):
-    """Some parts with their tokens."""
-
-    parts: list[PartToken]
+class _PartTokens(RequestBody):
+    parts: list[_PartToken]
 
 
 def direct_upload_router(emulator: Emulator) -> APIRouter:
@@ -55,7 +43,7 @@ def direct_upload_router(emulator: Emulator) -> APIRouter:
     uploads = emulator.uploads
 
     @router.post("/initiate")
-    async def initiate(request: Request, body: InitiateUpload) -> JSONResponse:
+    async def initiate(request: Request, body: _InitiateUpload) -> JSONResponse:
         refuse_unknown_fields(emulator.switches, body)
         if body.file_type not in DIRECT_TYPES:
             raise unsupported_type(body.file_type)
@@ -72,21 +60,21 @@ def direct_upload_router(emulator: Emulator) -> APIRouter:
         return JSONResponse(uploads.initiated(row, _root_url(request), is_resume=found))
 
     @router.post("/{upload_id}/parts/urls")
-    async def part_urls(request: Request, upload_id: str, body: PartNumbers) -> JSONResponse:
+    async def part_urls(request: Request, upload_id: str, body: _PartNumbers) -> JSONResponse:
         refuse_unknown_fields(emulator.switches, body)
         async with uploads.exclusive(upload_id):
             row = uploads.open(organisation_of(request), upload_id)
             return JSONResponse({"parts": uploads.part_urls(row, _root_url(request), body.part_numbers)})
 
     @router.post("/{upload_id}/parts/checkpoint")
-    async def checkpoint(request: Request, upload_id: str, body: PartTokens) -> JSONResponse:
+    async def checkpoint(request: Request, upload_id: str, body: _PartTokens) -> JSONResponse:
         tokens = _tokens(emulator, body)
         async with uploads.exclusive(upload_id):
             uploads.checkpoint(uploads.open(organisation_of(request), upload_id), tokens)
         return JSONResponse({"num_checkpointed": len(body.parts)})
 
     @router.post("/{upload_id}/complete")
-    async def complete(request: Request, upload_id: str, body: PartTokens) -> JSONResponse:
+    async def complete(request: Request, upload_id: str, body: _PartTokens) -> JSONResponse:
         tokens = _tokens(emulator, body)
         async with uploads.exclusive(upload_id):
             file = await uploads.complete(uploads.open(organisation_of(request), upload_id), tokens)
@@ -109,7 +97,7 @@ def direct_upload_router(emulator: Emulator) -> APIRouter:
     return router
 
 
-def _tokens(emulator: Emulator, body: PartTokens) -> dict[int, str]:
+def _tokens(emulator: Emulator, body: _PartTokens) -> dict[int, str]:
     refuse_unknown_fields(emulator.switches, body, *body.parts)
     tokens: dict[int, str] = {}
     for part in body.parts:

@@ -38,27 +38,21 @@ _Limit = Annotated[WholeNumber, Query(ge=-1, le=LARGEST_INTEGER)]
 _Offset = Annotated[WholeNumber, Query(ge=0, le=LARGEST_INTEGER)]
 
 
-class Dataset(RequestBody):
-    """One entry of a job's datasets."""
-
+class _Dataset(RequestBody):
     name: _Text
     split: Literal["train", "eval"]
     file_ids: list[_Text] = Field(min_length=1)
 
 
-class JobConfig(RequestBody):
-    """What a job trains, and on what."""
-
+class _JobConfig(RequestBody):
     model: _Text | None = None
-    datasets: list[Dataset] = Field(min_length=1)
+    datasets: list[_Dataset] = Field(min_length=1)
 
 
-class CreateJob(RequestBody):
-    """The body of a create-job request."""
-
+class _CreateJob(RequestBody):
     name: _Text
     id: _NewJobId | None = None
-    config: JobConfig
+    config: _JobConfig
 
 
 def fine_tune_router(emulator: Emulator) -> APIRouter:
@@ -67,7 +61,7 @@ def fine_tune_router(emulator: Emulator) -> APIRouter:
     jobs = emulator.jobs
 
     @router.post("/jobs")
-    async def create(request: Request, body: CreateJob) -> JSONResponse:
+    async def create(request: Request, body: _CreateJob) -> JSONResponse:
         org = organisation_of(request)
         _check(body, emulator.switches)
         datasets, file_uids = [], []
@@ -124,7 +118,7 @@ def fine_tune_router(emulator: Emulator) -> APIRouter:
     return router
 
 
-def _check(body: CreateJob, switches: Switches) -> None:
+def _check(body: _CreateJob, switches: Switches) -> None:
     present = {dataset.split for dataset in body.config.datasets}
     for split in _REQUIRED_SPLITS[switches.required_splits]:
         if split not in present:

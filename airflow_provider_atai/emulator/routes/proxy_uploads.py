@@ -8,8 +8,6 @@ import binascii
 import re
 import shutil
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,13 +55,13 @@ async def _take(emulator: Emulator, request: Request, *, encoded: bool) -> dict[
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > largest + _MULTIPART_OVERHEAD:
         raise _too_large(largest)
-    async with _form_of(request) as form:
-        parts = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-        if not parts:
-            raise missing("The request has no file part with a filename")
-        if len(parts) > 1:
-            raise invalid("The request has more than one file part")
-        part = parts[0]
+    try:
+        form = await request.form()
+    except HTTPException as error:
+        problem = {"type": "multipart_invalid", "loc": ("body",), "msg": error.detail}
+        raise RequestValidationError([problem]) from error
+    try:
+        part = _file_part(form)
         file_type = _declared_type(part, emulator.switches)
         if (part.size or 0) > largest:
             raise _too_large(largest)
@@ -81,20 +79,18 @@ async def _take(emulator: Emulator, request: Request, *, encoded: bool) -> dict[
             )
         finally:
             content.unlink(missing_ok=True)
+    finally:
+        await form.close()
     return {"is_valid": True, "file_id": row["file_id"], "file_uid": row["file_uid"]}
 
 
-@asynccontextmanager
-async def _form_of(request: Request) -> AsyncIterator[FormData]:
-    try:
-        form = await request.form()
-    except HTTPException as error:
-        problem = {"type": "multipart_invalid", "loc": ("body",), "msg": error.detail}
-        raise RequestValidationError([problem]) from error
-    try:
-        yield form
-    finally:
-        await form.close()
+def _file_part(form: FormData) -> UploadFile:
+    parts = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+    if not parts:
+        raise missing("The request has no file part with a filename")
+    if len(parts) > 1:
+        raise invalid("The request has more than one file part")
+    return parts[0]
 
 
 def _declared_type(part: UploadFile, switches: Switches) -> str:
