@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"atai-emulator: cannot listen on {options.host}:{options.port}: {error}", file=sys.stderr)
         return 1
     # The server shuts down on both signals and raises them again, which must not skip the cleanup.
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGINT, _end)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     with ExitStack() as stack:
         if options.data_dir is None:
             data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atai-emulator-")))
@@ -48,19 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _end(*_: object) -> None:
-    sys.exit(0)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="atai-emulator", description="A local stand-in for Archetype AI's fine-tuning service."
     )
     address = "address to listen on; the controls need no key (default: %(default)s)"
     folder = "where the state is kept (default: a temporary folder, removed at the end)"
-    key = (
-        f"a valid key, one for each organisation (default: the last ones in --data-dir, or {DEFAULT_API_KEY})"
-    )
+    key = f"a key that is valid; repeatable (default: the last ones in --data-dir, or {DEFAULT_API_KEY})"
     scale = "seconds of a job's life in a real second (default: the last one in --data-dir, or 1)"
     parser.add_argument("--host", default="127.0.0.1", help=address)
     parser.add_argument("--port", type=int, default=8765, help="0 for any free one (default: %(default)s)")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import Request
+from typing import Annotated
+
+from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,11 +17,7 @@ _ORGANISATION = "atai.organisation"
 
 
 class Access:
-    """
-    ASGI middleware that decides whether a request reaches its route.
-
-    After the key come the routes that a switch leaves out: they answer as any unknown path does.
-    """
+    """ASGI middleware. After the key it asks whether a switch leaves the route out."""
 
     def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
         self._app = app
@@ -46,9 +44,12 @@ class Access:
         return None
 
 
-def organisation_of(request: Request) -> str:
-    """Return the uuid of the organisation that a request's key belongs to."""
+async def _organisation(request: Request) -> str:
     return str(request.scope[_ORGANISATION])
+
+
+# An argument of a route: the uuid of the organisation that the request's key belongs to.
+Org = Annotated[str, Depends(_organisation)]
 
 
 def _is_api(path: str) -> bool:

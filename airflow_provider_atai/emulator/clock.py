@@ -38,11 +38,8 @@ class JobClock:
         return self.job + max(0.0, wall - self.wall) * self.rate
 
     def reached(self, job: float) -> float:
-        """
-        Return the real instant at which the job clock came to ``job`` within this stretch.
-
-        Whatever the clock jumped over happened at the jump, and that is where the stretch begins.
-        """
+        """Return the real instant at which the job clock came to ``job`` within this stretch."""
+        # Whatever the clock jumped over happened at the jump, and that is where the stretch begins.
         if job <= self.job or self.rate == 0:
             return self.wall
         return self.wall + (job - self.job) / self.rate
@@ -60,11 +57,7 @@ class JobClock:
         )
 
     def set_back(self, wall: float, *, latest: float) -> JobClock:
-        """
-        Return the stretch that begins if real time is set back to ``wall``.
-
-        :param latest: the real instant before that, up to which this stretch ran.
-        """
+        """Return the stretch that begins if real time is set back from ``latest`` to ``wall``."""
         return replace(self, wall=wall, job=self.at(latest))
 
 

@@ -23,12 +23,7 @@ class RequestLog:
     def begin(self, method: str, path: str, query: str, fault: int | None) -> int:
         """Log a request before it is carried out, and return its number."""
         pk = self._store.insert(
-            "requests",
-            time=real_now(),
-            method=method,
-            path=path,
-            query=_without_signature(query),
-            fault=fault,
+            "requests", time=real_now(), method=method, path=path, query=_unsigned(query), fault=fault
         )
         if pk % _PRUNE_EVERY == 0:
             self._store.write("DELETE FROM requests WHERE pk <= ?", (pk - _KEPT,))
@@ -49,7 +44,7 @@ class RequestLog:
         self._store.write("DELETE FROM requests")
 
 
-def _without_signature(query: str) -> str:
+def _unsigned(query: str) -> str:
     if SIGNATURE not in query:
         return query
     pairs = parse_qsl(query, keep_blank_values=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,9 @@ class Emulator:
             self.store.empty()
             self.organisations.restore()
             self._restore_settings()
-        self.files.empty()
-        self.uploads.empty()
+        for folder in (self.store.data_dir / "files", self.store.data_dir / "uploads"):
+            shutil.rmtree(folder)
+            folder.mkdir()
 
     def _restore_settings(self) -> None:
         self.switches = Switches.model_validate(self.store.setting("switches") or {})

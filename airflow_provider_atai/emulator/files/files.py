@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +16,7 @@ from airflow_provider_atai.emulator.settings import Conditions
 from airflow_provider_atai.emulator.store import Store
 
 _CHUNK = 1024 * 1024
-_IMAGES_AND_VIDEO = ("image/jpeg", "image/png", "video/mp4")
-_TEXT = ("text/plain", "text/csv", "application/json")
-PROXY_TYPES = _IMAGES_AND_VIDEO + _TEXT
+PROXY_TYPES = ("image/jpeg", "image/png", "video/mp4", "text/plain", "text/csv", "application/json")
 DIRECT_TYPES = (*PROXY_TYPES, "application/x-ndjson")
 
 
@@ -38,11 +35,7 @@ class Files:
         self._folder.mkdir(exist_ok=True)
 
     def find(self, org: str, file_id: str, *, column: str = "file_id") -> sqlite3.Row | None:
-        """
-        Return the row of the file that has a name now, or None.
-
-        :param column: ``file_uid`` finds a file by its uid, unless it is deleted or overwritten.
-        """
+        """Return the row of the file that has a name, or a ``file_uid``, now, or None."""
         return self._store.first(
             f"SELECT * FROM files WHERE org = ? AND {column} = ? AND state = 'current'", (org, file_id)
         )
@@ -110,11 +103,7 @@ class Files:
         return row
 
     def content(self, org: str, file_id: str) -> Path:
-        """
-        Return the path of a file's content.
-
-        :raises RefusedError: 404 if there never was such a file, 400 if it is deleted or still uploading.
-        """
+        """Return the path of a file's content. A file that is deleted or still uploading is refused (400)."""
         row = self.find(org, file_id)
         if row is not None:
             return self._folder / str(row["file_uid"])
@@ -142,11 +131,6 @@ class Files:
             "file_tags": [],
         }
 
-    def empty(self) -> None:
-        """Remove every content."""
-        shutil.rmtree(self._folder)
-        self._folder.mkdir()
-
     def _now(self) -> float:
         return self._conditions.clock.at(real_now())
 
@@ -164,13 +148,9 @@ def base_name(filename: str) -> str:
 
 def unsupported_type(file_type: str) -> RefusedError:
     """Return the refusal of a file type, in the documented words."""
-    return RefusedError(
-        400,
-        "invalid_file_type",
-        f"Unsupported file type: {file_type}",
-        # The documented words name x-ndjson, even in the refusal of an x-ndjson file by POST /files.
-        suggestion=f"Supported types: {', '.join(DIRECT_TYPES)}",
-    )
+    # They name x-ndjson even if POST /files refuses that type.
+    supported = f"Supported types: {', '.join(DIRECT_TYPES)}"
+    return RefusedError(400, "invalid_file_type", f"Unsupported file type: {file_type}", suggestion=supported)
 
 
 def read_attributes(path: Path, file_type: str) -> dict[str, Any]:

@@ -62,11 +62,7 @@ def sharded(
 
 
 def page(store: Store, files: Files, org: str, filters: FileFilter, query: PageQuery) -> dict[str, Any]:
-    """
-    Return a page as the official client reads it, newest file first.
-
-    :raises RefusedError: 400 for both cursors, or for one that the emulator did not make.
-    """
+    """Return a page as the official client reads it, newest file first."""
     if query.after is not None and query.before is not None:
         raise invalid("after and before exclude each other")
     values = {"org": org, **filters.model_dump()}

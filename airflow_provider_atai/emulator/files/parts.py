@@ -69,11 +69,8 @@ def check_parts(parts: Iterable[Part], tokens: Mapping[int, str], stored: Mappin
         if content is None or content["etag"] is None or content["etag"] != unquoted(tokens[part.number]):
             raise invalid(f"Part {part.number} was not uploaded, or not with this part_token")
         if content["num_bytes"] != part.length:
-            raise RefusedError(
-                400,
-                "invalid_file_size",
-                f"Part {part.number} has {content['num_bytes']} bytes; it should have {part.length}",
-            )
+            message = f"Part {part.number} has {content['num_bytes']} bytes; it should have {part.length}"
+            raise RefusedError(400, "invalid_file_size", message)
 
 
 def unquoted(token: str) -> str:

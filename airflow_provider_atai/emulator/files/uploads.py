@@ -47,22 +47,14 @@ class Uploads:
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def exclusive(self, upload_id: str) -> asyncio.Lock:
-        """
-        Return the lock that makes the calls on one upload wait for each other.
-
-        ``complete()`` awaits, so another call could see a half-assembled file.
-        """
+        """Return the lock under which the calls on one upload are carried out, one after the other."""
+        # complete() awaits: without the lock, another call could see a half-assembled file.
         return self._locks.setdefault(upload_id, asyncio.Lock())
 
     def initiate(
         self, org: str, *, filename: str, file_type: str, num_bytes: int, resume: bool
     ) -> tuple[sqlite3.Row, bool]:
-        """
-        Begin an upload, or find the unfinished one of the same file.
-
-        :return: the upload's row, and whether it was found.
-        :raises RefusedError: 409 if the name is taken.
-        """
+        """Return the row of a new or resumed upload, and whether it is resumed. 409: the name is taken."""
         taken = conflict(f"File already exists: {filename}")
         if self._files.find(org, filename) is not None:
             raise taken
@@ -220,15 +212,6 @@ class Uploads:
                 shutil.rmtree(leftover)
         for leftover in self._folder.glob("*/incoming-*"):
             leftover.unlink()
-
-    def open_count(self) -> int:
-        """Return how many uploads are unfinished."""
-        return len(self._store.all("SELECT 1 FROM uploads WHERE state != 'completed'"))
-
-    def empty(self) -> None:
-        """Remove every part."""
-        shutil.rmtree(self._folder)
-        self._folder.mkdir()
 
     def incoming(self, upload_id: str) -> Path | None:
         """Return the folder that takes an upload's parts, or None if the upload is not open."""

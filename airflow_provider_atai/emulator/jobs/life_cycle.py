@@ -51,11 +51,7 @@ class Outcome(BaseModel):
 
 
 def plan_life(born: float, life: Life, outcome: Outcome) -> list[Transition]:
-    """
-    Return the whole life of a job that was created when the job clock showed ``born``.
-
-    :raises ValueError: if ``outcome.at`` is a text that does not name a phase.
-    """
+    """Return the life of a job from the time ``born``. ValueError: ``outcome.at`` does not name a phase."""
     normal = _undisturbed(born, life)
     status = outcome.status
     if outcome.at is None and status == "COMPLETED":

@@ -113,6 +113,7 @@ def _add_behaviour(router: APIRouter, emulator: Emulator) -> None:
 def _add_inspection(router: APIRouter, emulator: Emulator) -> None:
     @router.get("")
     async def state(request: Request) -> JSONResponse:
+        unfinished = emulator.store.all("SELECT 1 FROM uploads WHERE state != 'completed'")
         return JSONResponse(
             {
                 "version": __version__,
@@ -120,7 +121,7 @@ def _add_inspection(router: APIRouter, emulator: Emulator) -> None:
                 "clock": _clock(emulator),
                 "jobs": emulator.jobs.counts(),
                 "files": len(emulator.files.all()),
-                "unfinished_uploads": emulator.uploads.open_count(),
+                "unfinished_uploads": len(unfinished),
                 "faults": len(emulator.faults.described()),
             }
         )

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from airflow_provider_atai.emulator.access import organisation_of
+from airflow_provider_atai.emulator.access import Org
 from airflow_provider_atai.emulator.errors import RefusedError, invalid
 from airflow_provider_atai.emulator.files.files import DIRECT_TYPES, base_name, unsupported_type
 from airflow_provider_atai.emulator.files.parts import unquoted
@@ -43,7 +43,7 @@ def direct_upload_router(emulator: Emulator) -> APIRouter:
     uploads = emulator.uploads
 
     @router.post("/initiate")
-    async def initiate(request: Request, body: _InitiateUpload) -> JSONResponse:
+    async def initiate(request: Request, org: Org, body: _InitiateUpload) -> JSONResponse:
         refuse_unknown_fields(emulator.switches, body)
         if body.file_type not in DIRECT_TYPES:
             raise unsupported_type(body.file_type)
@@ -51,7 +51,7 @@ def direct_upload_router(emulator: Emulator) -> APIRouter:
         if body.num_bytes > largest:
             raise RefusedError(413, "invalid_file_size", f"The file is larger than {largest} bytes")
         row, found = uploads.initiate(
-            organisation_of(request),
+            org,
             filename=base_name(body.filename),
             file_type=body.file_type,
             num_bytes=body.num_bytes,
@@ -60,24 +60,24 @@ def direct_upload_router(emulator: Emulator) -> APIRouter:
         return JSONResponse(uploads.initiated(row, _root_url(request), is_resume=found))
 
     @router.post("/{upload_id}/parts/urls")
-    async def part_urls(request: Request, upload_id: str, body: _PartNumbers) -> JSONResponse:
+    async def part_urls(request: Request, org: Org, upload_id: str, body: _PartNumbers) -> JSONResponse:
         refuse_unknown_fields(emulator.switches, body)
         async with uploads.exclusive(upload_id):
-            row = uploads.open(organisation_of(request), upload_id)
+            row = uploads.open(org, upload_id)
             return JSONResponse({"parts": uploads.part_urls(row, _root_url(request), body.part_numbers)})
 
     @router.post("/{upload_id}/parts/checkpoint")
-    async def checkpoint(request: Request, upload_id: str, body: _PartTokens) -> JSONResponse:
+    async def checkpoint(org: Org, upload_id: str, body: _PartTokens) -> JSONResponse:
         tokens = _tokens(emulator, body)
         async with uploads.exclusive(upload_id):
-            uploads.checkpoint(uploads.open(organisation_of(request), upload_id), tokens)
+            uploads.checkpoint(uploads.open(org, upload_id), tokens)
         return JSONResponse({"num_checkpointed": len(body.parts)})
 
     @router.post("/{upload_id}/complete")
-    async def complete(request: Request, upload_id: str, body: _PartTokens) -> JSONResponse:
+    async def complete(org: Org, upload_id: str, body: _PartTokens) -> JSONResponse:
         tokens = _tokens(emulator, body)
         async with uploads.exclusive(upload_id):
-            file = await uploads.complete(uploads.open(organisation_of(request), upload_id), tokens)
+            file = await uploads.complete(uploads.open(org, upload_id), tokens)
         return JSONResponse(
             {
                 "file_uid": file["file_uid"],
@@ -89,9 +89,9 @@ def direct_upload_router(emulator: Emulator) -> APIRouter:
         )
 
     @router.post("/{upload_id}/abort")
-    async def abort(request: Request, upload_id: str) -> Response:
+    async def abort(org: Org, upload_id: str) -> Response:
         async with uploads.exclusive(upload_id):
-            uploads.abort(organisation_of(request), upload_id)
+            uploads.abort(org, upload_id)
         return Response(status_code=200)
 
     return router

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator, Field
 
-from airflow_provider_atai.emulator.access import organisation_of
+from airflow_provider_atai.emulator.access import Org
 from airflow_provider_atai.emulator.errors import RefusedError, invalid, missing
 from airflow_provider_atai.emulator.ids import MAX_JOB_ID_LENGTH
 from airflow_provider_atai.emulator.jobs.life_cycle import TERMINAL, JobStatus
@@ -61,8 +61,7 @@ def fine_tune_router(emulator: Emulator) -> APIRouter:
     jobs = emulator.jobs
 
     @router.post("/jobs")
-    async def create(request: Request, body: _CreateJob) -> JSONResponse:
-        org = organisation_of(request)
+    async def create(org: Org, body: _CreateJob) -> JSONResponse:
         _check(body, emulator.switches)
         datasets, file_uids = [], []
         for dataset in body.config.datasets:
@@ -76,42 +75,40 @@ def fine_tune_router(emulator: Emulator) -> APIRouter:
 
     @router.get("/jobs")
     async def list_jobs(
-        request: Request,
+        org: Org,
         limit: _Limit = -1,
         offset: _Offset = 0,
         statuses: Annotated[list[JobStatus] | None, Query()] = None,
     ) -> JSONResponse:
         wanted = [status.value for status in statuses or ()]
-        rows = jobs.list(organisation_of(request), limit=limit, offset=offset, statuses=wanted)
+        rows = jobs.list(org, limit=limit, offset=offset, statuses=wanted)
         return JSONResponse([record_of(row) for row in rows])
 
     @router.get("/jobs/{job_id}")
-    async def get(request: Request, job_id: _JobId) -> JSONResponse:
-        return JSONResponse(record_of(jobs.get(organisation_of(request), job_id)))
+    async def get(org: Org, job_id: _JobId) -> JSONResponse:
+        return JSONResponse(record_of(jobs.get(org, job_id)))
 
     @router.put("/jobs/{job_id}/stop")
-    async def stop(request: Request, job_id: _JobId) -> JSONResponse:
-        return JSONResponse(record_of(jobs.stop(organisation_of(request), job_id)))
+    async def stop(org: Org, job_id: _JobId) -> JSONResponse:
+        return JSONResponse(record_of(jobs.stop(org, job_id)))
 
     @router.put("/jobs/{job_id}/cancel")
-    async def cancel(request: Request, job_id: _JobId) -> JSONResponse:
-        return JSONResponse(record_of(jobs.cancel(organisation_of(request), job_id)))
+    async def cancel(org: Org, job_id: _JobId) -> JSONResponse:
+        return JSONResponse(record_of(jobs.cancel(org, job_id)))
 
     @router.get("/jobs/{job_id}/metrics")
-    async def metrics(
-        request: Request, job_id: _JobId, limit: _Limit = -1, offset: _Offset = 0
-    ) -> JSONResponse:
-        return JSONResponse(jobs.metrics(organisation_of(request), job_id, limit=limit, offset=offset))
+    async def metrics(org: Org, job_id: _JobId, limit: _Limit = -1, offset: _Offset = 0) -> JSONResponse:
+        return JSONResponse(jobs.metrics(org, job_id, limit=limit, offset=offset))
 
     # Only a third party's client knows the next two; the switch third_party_endpoints hides them.
     @router.delete("/jobs/{job_id}")
-    async def delete(request: Request, job_id: _JobId) -> Response:
-        jobs.delete(organisation_of(request), job_id)
+    async def delete(org: Org, job_id: _JobId) -> Response:
+        jobs.delete(org, job_id)
         return Response(status_code=200)
 
     @router.get("/status")
-    async def runner_status(request: Request) -> JSONResponse:
-        counts = jobs.counts(organisation_of(request))
+    async def runner_status(org: Org) -> JSONResponse:
+        counts = jobs.counts(org)
         is_busy = any(status not in TERMINAL for status in counts)
         return JSONResponse({"status": "BUSY" if is_busy else "READY"})
 
@@ -126,12 +123,8 @@ def _check(body: _CreateJob, switches: Switches) -> None:
     refuse_unknown_fields(switches, body, body.config, *body.config.datasets)
     model = body.config.model
     if switches.unknown_model == "refused" and model is not None and model not in KNOWN_MODELS:
-        raise RefusedError(
-            400,
-            "invalid_model_version",
-            f"Unknown model: {model}",
-            suggestion=f"Known models: {', '.join(KNOWN_MODELS)}",
-        )
+        known = f"Known models: {', '.join(KNOWN_MODELS)}"
+        raise RefusedError(400, "invalid_model_version", f"Unknown model: {model}", suggestion=known)
 
 
 def _resolved(emulator: Emulator, org: str, file_id: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from airflow_provider_atai.emulator.access import organisation_of
+from airflow_provider_atai.emulator.access import Org
 from airflow_provider_atai.emulator.errors import RefusedError, invalid, missing
 from airflow_provider_atai.emulator.files.files import (
     PROXY_TYPES,
@@ -40,17 +40,17 @@ def proxy_upload_router(emulator: Emulator) -> APIRouter:
     router = APIRouter(prefix="/files")
 
     @router.post("")
-    async def upload(request: Request) -> JSONResponse:
-        return JSONResponse(await _take(emulator, request, encoded=False))
+    async def upload(request: Request, org: Org) -> JSONResponse:
+        return JSONResponse(await _take(emulator, request, org, encoded=False))
 
     @router.post("/base64")
-    async def upload_base64(request: Request) -> JSONResponse:
-        return JSONResponse(await _take(emulator, request, encoded=True))
+    async def upload_base64(request: Request, org: Org) -> JSONResponse:
+        return JSONResponse(await _take(emulator, request, org, encoded=True))
 
     return router
 
 
-async def _take(emulator: Emulator, request: Request, *, encoded: bool) -> dict[str, Any]:
+async def _take(emulator: Emulator, request: Request, org: str, *, encoded: bool) -> dict[str, Any]:
     largest = emulator.switches.proxy_max_bytes
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > largest + _MULTIPART_OVERHEAD:
@@ -71,7 +71,7 @@ async def _take(emulator: Emulator, request: Request, *, encoded: bool) -> dict[
             await asyncio.to_thread(_write, part.file, content, encoded)
             attributes = await asyncio.to_thread(read_attributes, content, file_type)
             row = emulator.files.add(
-                organisation_of(request),
+                org,
                 file_id=file_id,
                 file_type=file_type,
                 content=content,

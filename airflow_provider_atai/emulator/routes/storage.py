@@ -15,6 +15,8 @@ from airflow_provider_atai.emulator.errors import storage_error
 from airflow_provider_atai.emulator.files.parts import EXPIRES, SIGNATURE, is_signed
 from airflow_provider_atai.emulator.state import Emulator
 
+_NO_SUCH_UPLOAD = (404, "NoSuchUpload", "The specified upload does not exist.")
+
 
 def storage_router(emulator: Emulator) -> APIRouter:
     """Return the route that takes the parts' bytes."""
@@ -26,13 +28,13 @@ def storage_router(emulator: Emulator) -> APIRouter:
         folder = uploads.incoming(upload_id)
         refusal = _refusal(request, emulator.secret, upload_id, part_number)
         if refusal is not None or folder is None:
-            return refusal or _no_such_upload()
+            return refusal or _error(*_NO_SUCH_UPLOAD)
         content = folder / f"incoming-{uuid.uuid4().hex}"
         try:
             etag = await _save(request, content)
             # The upload may have been completed or aborted while the bytes came.
             if uploads.incoming(upload_id) is None:
-                return _no_such_upload()
+                return _error(*_NO_SUCH_UPLOAD)
             uploads.receive(upload_id, part_number, etag, content)
         except ClientDisconnect:
             return Response(status_code=400)
@@ -57,10 +59,6 @@ def _refusal(request: Request, secret: str, upload_id: str, part_number: int) ->
     if "content-length" not in request.headers:
         return _error(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
     return None
-
-
-def _no_such_upload() -> Response:
-    return _error(404, "NoSuchUpload", "The specified upload does not exist.")
 
 
 def _error(status: int, code: str, message: str) -> Response:
