@@ -33,10 +33,10 @@ PATHS = [
     ],
     ids=["none", "wrong", "empty", "no scheme", "basic", "other header"],
 )
-def test_without_the_key_nothing_is_answered(
+def test_request_without_a_valid_key_is_a_401(
     service: Any, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    # A body that would be refused, too, shows that the key comes first.
+    # The body is invalid, too: the answer shows that the key is checked first.
     answer = requests.request(
         method, f"{service.control.root_url}{path}", headers=headers, data=b"{", timeout=30
     )
@@ -44,7 +44,7 @@ def test_without_the_key_nothing_is_answered(
     assert answer.json() == {"detail": "Invalid API key" if "Authorization" in headers else "Missing API key"}
 
 
-def test_a_rotated_key(service: Any) -> None:
+def test_rotated_key_replaces_the_old_one_until_reset(service: Any) -> None:
     job = service.created()
     service.control.set_api_key("sk_new")
     assert service("GET", f"/fine-tune/jobs/{job['id']}").status_code == 401
@@ -53,7 +53,7 @@ def test_a_rotated_key(service: Any) -> None:
     assert service("GET", "/fine-tune/jobs").status_code == 200
 
 
-def test_a_key_belongs_to_one_organisation(start_emulator: Any, service: Any) -> None:
+def test_key_belongs_to_one_organisation(start_emulator: Any, service: Any) -> None:
     control = start_emulator(
         None, "--api-key", "sk_one", "--api-key", "sk_two", "--api-key", "sk_one"
     ).control
@@ -64,7 +64,7 @@ def test_a_key_belongs_to_one_organisation(start_emulator: Any, service: Any) ->
     assert [one.created()["org_uuid"], two.created()["org_uuid"]] == orgs
 
 
-def test_reset_gives_everybody_their_own_key_again(start_emulator: Any, service: Any) -> None:
+def test_reset_gives_every_organisation_its_own_key_again(start_emulator: Any, service: Any) -> None:
     control = start_emulator(None, "--api-key", "sk_one", "--api-key", "sk_two").control
     orgs = [type(service)(control, key=key).created()["org_uuid"] for key in ("sk_one", "sk_two")]
     control.set_api_key("sk_three")
@@ -74,7 +74,7 @@ def test_reset_gives_everybody_their_own_key_again(start_emulator: Any, service:
     assert [type(service)(control, key=key).created()["org_uuid"] for key in ("sk_one", "sk_two")] == orgs
 
 
-def test_the_controls_need_no_key(service: Any) -> None:
+def test_controls_need_no_key(service: Any) -> None:
     assert requests.get(f"{service.control.root_url}/_emulator", timeout=30).status_code == 200
 
 
@@ -88,7 +88,7 @@ def test_the_controls_need_no_key(service: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("prefix", ["/v0.5", "/api"])
-def test_what_only_a_third_party_knows_is_an_unknown_path(
+def test_third_party_routes_are_unknown_paths_by_default(
     service: Any, method: str, path: str, prefix: str
 ) -> None:
     service.control.set_switches(fine_tune_under_api=True)
@@ -109,7 +109,7 @@ def test_what_only_a_third_party_knows_is_an_unknown_path(
         ("DELETE", "/fine-tune/jobs/x", {}),
     ],
 )
-def test_the_fine_tune_api_under_api_is_an_unknown_path(
+def test_fine_tune_api_under_api_is_an_unknown_path_by_default(
     service: Any, method: str, path: str, options: dict[str, Any]
 ) -> None:
     service.control.set_switches(third_party_endpoints=True)
@@ -119,7 +119,7 @@ def test_the_fine_tune_api_under_api_is_an_unknown_path(
     assert service.job("x")
 
 
-def test_the_runner_is_busy_with_the_jobs_of_the_caller(start_emulator: Any, service: Any) -> None:
+def test_runner_status_counts_only_the_jobs_of_the_caller(start_emulator: Any, service: Any) -> None:
     control = start_emulator(None, "--api-key", "sk_one", "--api-key", "sk_two").control
     one, two = (type(service)(control, key=key) for key in ("sk_one", "sk_two"))
     control.set_switches(third_party_endpoints=True)
@@ -132,7 +132,9 @@ def test_the_runner_is_busy_with_the_jobs_of_the_caller(start_emulator: Any, ser
 @pytest.mark.parametrize(
     ("path", "is_json"), [("/v0.5/no-such", True), ("/fine-tune/jobs", False), ("/", False)]
 )
-def test_unknown_paths(service: Any, path: str, is_json: bool) -> None:
+def test_unknown_path_is_a_404_and_has_a_body_only_under_the_api(
+    service: Any, path: str, is_json: bool
+) -> None:
     answer = service.under("")("GET", path)
     assert answer.status_code == 404
     assert (answer.content != b"") is is_json

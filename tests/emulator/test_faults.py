@@ -1,4 +1,4 @@
-"""Which requests a fault rule is about, and which rules there cannot be."""
+"""Which requests a fault rule hits, and which rules are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ JOBS = "/fine-tune/jobs"
         ("*", "/_storage/**", ("PUT", "/_storage/upl_x/0"), True),
     ],
 )
-def test_which_requests_a_rule_is_about(
+def test_rule_matches_method_and_path(
     method: str, pattern: str, request_: tuple[str, str], matches: bool
 ) -> None:
     assert FaultRule(method=method, path=pattern).matches(*request_) is matches
@@ -53,13 +53,15 @@ def test_which_requests_a_rule_is_about(
         (1, None, [200, 503, 503, 503]),
     ],
 )
-def test_skip_and_count(service: Any, skip: int, count: int | None, statuses: list[int]) -> None:
+def test_rule_skips_and_counts_its_hits(
+    service: Any, skip: int, count: int | None, statuses: list[int]
+) -> None:
     fault = service.control.add_fault(path=JOBS, skip=skip, count=count)
     assert [service("GET", JOBS).status_code for _ in statuses] == statuses
     assert service.control.fired(fault) == statuses.count(503)
 
 
-def test_the_first_rule_that_applies_wins(service: Any) -> None:
+def test_first_rule_that_applies_wins(service: Any) -> None:
     first = service.control.add_fault(path=JOBS, status=500)
     second = service.control.add_fault(path=JOBS, status=502)
     assert [service("GET", JOBS).status_code for _ in range(3)] == [500, 502, 200]
@@ -67,7 +69,7 @@ def test_the_first_rule_that_applies_wins(service: Any) -> None:
     assert [request["fault"] for request in service.control.requests()] == [first, second, None]
 
 
-def test_faults_can_be_cleared(service: Any) -> None:
+def test_cleared_faults_do_nothing(service: Any) -> None:
     service.control.add_fault(count=None)
     assert service("GET", JOBS).status_code == 503
     service.control.clear_faults()
@@ -75,7 +77,7 @@ def test_faults_can_be_cleared(service: Any) -> None:
 
 
 @pytest.mark.parametrize("forget", ["clear_faults", "reset"])
-def test_the_number_of_a_fault_is_never_that_of_another(service: Any, forget: str) -> None:
+def test_fault_number_is_never_reused(service: Any, forget: str) -> None:
     old = service.control.add_fault(path=JOBS)
     getattr(service.control, forget)()
     new = service.control.add_fault(path=JOBS)
@@ -105,13 +107,13 @@ def test_the_number_of_a_fault_is_never_that_of_another(service: Any, forget: st
         {"effect": "merge", "content": [1]},
     ],
 )
-def test_a_rule_that_cannot_be_is_refused(service: Any, rule: dict[str, Any]) -> None:
+def test_impossible_rule_is_refused(service: Any, rule: dict[str, Any]) -> None:
     with pytest.raises(EmulatorControlError, match="HTTP 422"):
         service.control.add_fault(**rule)
     assert service.control.faults() == []
 
 
-def test_a_delay_without_end_is_refused(service: Any) -> None:
+def test_infinite_delay_is_refused(service: Any) -> None:
     url = f"{service.control.root_url}/_emulator/faults"
     answer = requests.post(url, data=b'{"delay": 1e999}', headers={"Content-Type": "application/json"})
     assert answer.status_code == 422

@@ -35,7 +35,9 @@ MESSAGE = "The emulator was told to answer this"
         ({"body": "json", "status": 200, "content": [1, None]}, 200, "application/json", [1, None]),
     ],
 )
-def test_answer(service: Any, rule: dict[str, Any], status: int, content_type: str, body: Any) -> None:
+def test_answer_has_the_body_of_its_kind(
+    service: Any, rule: dict[str, Any], status: int, content_type: str, body: Any
+) -> None:
     service.control.add_fault(**rule)
     answer = service("GET", JOBS)
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, content_type)
@@ -43,7 +45,7 @@ def test_answer(service: Any, rule: dict[str, Any], status: int, content_type: s
     assert service("GET", JOBS).json() == []
 
 
-def test_answer_with_the_documented_envelope(service: Any) -> None:
+def test_answer_defaults_to_the_documented_envelope(service: Any) -> None:
     service.control.add_fault(status=500, code="internal_logic_error", message="Broken")
     answer = service("GET", JOBS)
     assert (answer.status_code, service.code_of(answer)) == (500, "internal_logic_error")
@@ -59,7 +61,7 @@ def test_answer_with_the_documented_envelope(service: Any) -> None:
         ("token_expired", 400, "application/xml", "<Code>TokenExpired</Code>"),
     ],
 )
-def test_answer_with_a_body_that_is_no_json(
+def test_answer_can_have_a_body_that_is_not_json(
     service: Any, body: str, status: int, content_type: str | None, part: str
 ) -> None:
     service.control.add_fault(body=body)
@@ -70,7 +72,7 @@ def test_answer_with_a_body_that_is_no_json(
 
 
 @pytest.mark.parametrize("retry_after", [7, "Wed, 21 Oct 2026 07:28:00 GMT"])
-def test_retry_after(service: Any, retry_after: int | str) -> None:
+def test_retry_after_is_sent_as_given(service: Any, retry_after: int | str) -> None:
     service.control.add_fault(status=429, retry_after=retry_after)
     assert service("GET", JOBS).headers["Retry-After"] == str(retry_after)
     assert "Retry-After" not in service("GET", JOBS).headers
@@ -97,12 +99,12 @@ def test_answer_carries_nothing_out(service: Any) -> None:
     assert service.control.jobs() == []
 
 
-def test_answer_to_a_large_request_is_seen(service: Any) -> None:
+def test_client_sees_the_answer_to_a_large_request(service: Any) -> None:
     service.control.add_fault(method="PUT", path="/_storage/**", body="token_expired")
     content = b"x" * 8_000_000
     (part,) = service.initiate(num_bytes=len(content))["parts"]
     url = urlsplit(part["url"])
-    # This client gives up when the connection breaks while it still sends, and never sees an early answer.
+    # This client gives up if the connection breaks while it is sending, and would not see an early answer.
     connection = http.client.HTTPConnection(url.netloc, timeout=30)
     connection.request("PUT", f"{url.path}?{url.query}", body=content)
     answer = connection.getresponse()
@@ -112,7 +114,7 @@ def test_answer_to_a_large_request_is_seen(service: Any) -> None:
 
 
 @pytest.mark.parametrize(("effect", "jobs"), [("drop_before", 0), ("drop_after", 1)])
-def test_dropped_connection(service: Any, effect: str, jobs: int) -> None:
+def test_dropped_connection_before_or_after_the_effect(service: Any, effect: str, jobs: int) -> None:
     service.upload()
     fault = service.control.add_fault(method="POST", path=JOBS, effect=effect)
     with pytest.raises(requests.ConnectionError, match=r"RemoteDisconnected|ConnectionResetError"):
@@ -123,7 +125,7 @@ def test_dropped_connection(service: Any, effect: str, jobs: int) -> None:
     assert service.create().status_code == 200
 
 
-def test_dropped_midway(service: Any) -> None:
+def test_drop_midway_sends_half_of_the_body(service: Any) -> None:
     job = service.created()
     service.control.add_fault(path=f"{JOBS}/*", effect="drop_midway")
     with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.ConnectionError)):
@@ -131,7 +133,7 @@ def test_dropped_midway(service: Any) -> None:
     assert service.job(job["id"]) == job
 
 
-def test_an_answer_without_a_body_has_no_middle_and_is_dropped_whole(service: Any) -> None:
+def test_drop_midway_of_an_empty_body_drops_the_whole_answer(service: Any) -> None:
     upload = service.initiate(num_bytes=2)
     service.control.add_fault(path="/files/uploads/**", effect="drop_midway")
     with pytest.raises(requests.ConnectionError):
@@ -139,7 +141,7 @@ def test_an_answer_without_a_body_has_no_middle_and_is_dropped_whole(service: An
     assert service.control.state()["unfinished_uploads"] == 0
 
 
-def test_truncated(service: Any) -> None:
+def test_truncate_frames_half_of_the_body_as_whole(service: Any) -> None:
     job = service.created()
     whole = json.dumps(job, separators=(",", ":"))
     service.control.add_fault(path=f"{JOBS}/*", effect="truncate")
@@ -158,7 +160,7 @@ def test_merge_changes_the_answer_and_nothing_else(service: Any) -> None:
     assert service.job(job["id"]) == job
 
 
-def test_merge_leaves_what_is_no_object(service: Any) -> None:
+def test_merge_leaves_an_answer_that_is_not_an_object(service: Any) -> None:
     service.control.add_fault(effect="merge", content={"x": 1})
     assert service("GET", JOBS).json() == []
 
@@ -169,7 +171,7 @@ def test_delay_is_between_the_effect_and_the_answer(service: Any) -> None:
     with pytest.raises(requests.ReadTimeout):
         service.session.post(f"{service.control.base_url}{JOBS}", json=service.body(), timeout=0.5)
     assert len(service.control.jobs()) == 1
-    # The emulator goes on answering meanwhile.
+    # Meanwhile the emulator answers other requests.
     assert service.create().status_code == 200
 
 
@@ -184,12 +186,12 @@ def test_faults_come_before_the_key(service: Any) -> None:
     assert requests.get(f"{service.control.base_url}{JOBS}", timeout=30).status_code == 502
 
 
-def test_the_controls_are_never_hit(service: Any) -> None:
+def test_controls_are_never_hit(service: Any) -> None:
     service.control.add_fault(count=None, effect="drop_before")
     assert service.control.state()["faults"] == 1
 
 
-def test_one_dropped_connection_leaves_the_others(service: Any) -> None:
+def test_dropped_connection_leaves_the_others_open(service: Any) -> None:
     service.control.add_fault(path=f"{JOBS}/slow", effect="drop_after", delay=0.2)
     service.created(id="slow")
     slow: list[Exception | requests.Response] = []
@@ -208,7 +210,7 @@ def test_one_dropped_connection_leaves_the_others(service: Any) -> None:
     assert isinstance(slow[0], requests.ConnectionError)
 
 
-def test_nothing_at_all_comes_over_a_dropped_connection(service: Any) -> None:
+def test_dropped_connection_sends_nothing_at_all(service: Any) -> None:
     service.control.add_fault(effect="drop_before")
     connection = http.client.HTTPConnection(urlsplit(service.control.root_url).netloc, timeout=30)
     connection.request("GET", "/v0.5/fine-tune/jobs")

@@ -1,4 +1,4 @@
-"""What comes while an upload is being put together."""
+"""Requests that arrive while an upload is being completed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTENT = b"0123456789ab"
 
 
 class Completion:
-    """A complete that has begun, and does not end before it may."""
+    """A complete request that has begun and does not end before ``finish`` is called."""
 
     def __init__(self, service: Any, may_go_on: threading.Event, pool: ThreadPoolExecutor) -> None:
         self._service = service
@@ -37,7 +37,7 @@ class Completion:
         return self._pool.submit(caller, "POST", f"{self._path}/{name}", json=body)
 
     def finish(self) -> requests.Response:
-        """Let it go on, and return its answer."""
+        """Let the request end, and return its answer."""
         self._may_go_on.set()
         return self.first.result(30)
 
@@ -61,7 +61,7 @@ def completion(service: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Comple
         may_go_on.set()
 
 
-def test_a_name_that_is_taken_meanwhile_is_not_overwritten(service: Any, completion: Completion) -> None:
+def test_file_that_arrives_during_completion_is_not_overwritten(service: Any, completion: Completion) -> None:
     assert service.post_file("a.txt", b"other", "text/plain").status_code == 200
     answer = completion.finish()
     assert (answer.status_code, service.code_of(answer)) == (409, "conflict")
@@ -74,7 +74,7 @@ def test_a_name_that_is_taken_meanwhile_is_not_overwritten(service: Any, complet
 
 @pytest.mark.parametrize("policy", ["conflict", "replace"])
 @pytest.mark.parametrize("resume", [False, True])
-def test_its_name_is_taken_for_an_initiate(
+def test_initiate_during_completion_is_a_conflict(
     service: Any, completion: Completion, policy: str, resume: bool
 ) -> None:
     service.control.set_switches(initiate_over_unfinished=policy)
@@ -86,13 +86,11 @@ def test_its_name_is_taken_for_an_initiate(
 
 
 @pytest.mark.parametrize("name", ["complete", "abort", "parts/checkpoint", "parts/urls"])
-def test_no_other_call_is_answered_before_it_is_known_how_it_ends(
-    service: Any, completion: Completion, name: str
-) -> None:
+def test_calls_during_completion_wait_for_its_end(service: Any, completion: Completion, name: str) -> None:
     second = completion.call(name, {"parts": completion.tokens, "part_numbers": [0]})
     while len(service.control.requests(path=f"*/{name}")) < (2 if name == "complete" else 1):
         pass
-    # The emulator has answered another request since that one came.
+    # The emulator has answered another request after it got this call.
     assert service("GET", "/files/metadata/a.txt").status_code == 404
     assert not second.done()
     assert completion.finish().status_code == 200
@@ -100,7 +98,7 @@ def test_no_other_call_is_answered_before_it_is_known_how_it_ends(
     assert service("GET", "/files/download/a.txt").content == CONTENT
 
 
-def test_after_a_reset_there_is_no_such_upload(service: Any, completion: Completion) -> None:
+def test_reset_during_completion_forgets_the_upload(service: Any, completion: Completion) -> None:
     service.control.reset()
     answer = completion.finish()
     assert (answer.status_code, service.code_of(answer)) == (404, "upload_not_found")

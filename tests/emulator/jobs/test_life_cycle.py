@@ -46,7 +46,7 @@ NORMAL = [(100, "REGISTERED"), (105, "STARTING"), (125, "RUNNING"), (725, "FINAL
                 (790, "COMPLETED"),
             ],
         ),
-        # A phase at a moment of another one is shown there and then.
+        # A phase may show at a moment that belongs to another phase.
         (Outcome(status="STARTING", at="RUNNING"), [*NORMAL[:3], (425, "STARTING")]),
     ],
 )
@@ -54,7 +54,7 @@ def test_plan_life(outcome: Outcome, plan: list[tuple[float, str]]) -> None:
     assert plan_life(100, LIFE, outcome) == plan
 
 
-def test_a_moment_that_is_no_phase_is_refused() -> None:
+def test_outcome_at_an_unknown_phase_is_refused() -> None:
     with pytest.raises(ValueError, match="REGISTERED, STARTING, RUNNING, FINALIZING, not 'STOPPED'"):
         plan_life(0, LIFE, Outcome(status="FAILED", at="STOPPED"))
 
@@ -71,7 +71,7 @@ def test_status_at(now: float, status: str) -> None:
     ("now", "outcome", "plan"),
     [
         (110, Outcome(status="FAILED"), [*NORMAL[:3], (425, "FAILED")]),
-        # What should have happened already happens now.
+        # A change whose time has passed happens now.
         (200, Outcome(status="FAILED", at="STARTING"), [*NORMAL[:3], (200, "FAILED")]),
         (200, Outcome(status="STARTING"), [*NORMAL[:3], (200, "STARTING")]),
     ],
@@ -80,7 +80,7 @@ def test_replanned_keeps_the_past(now: float, outcome: Outcome, plan: list[tuple
     assert replanned(plan_life(100, LIFE, Outcome()), plan_life(100, LIFE, outcome), now) == plan
 
 
-def test_stopped_and_cancelled() -> None:
+def test_stopped_and_cancelled_plans_keep_the_past() -> None:
     plan = plan_life(100, LIFE, Outcome())
     assert stopped(plan, 200, 3) == [*NORMAL[:3], (200, "STOPPING"), (203, "STOPPED")]
     assert stopped(plan, 200, None) == [*NORMAL[:3], (200, "STOPPING")]
@@ -90,13 +90,13 @@ def test_stopped_and_cancelled() -> None:
 @pytest.mark.parametrize(
     ("now", "seconds"), [(100, 0), (125, 0), (225, 100), (425, 300), (450, 300), (500, 325)]
 )
-def test_trained_seconds_leave_interruptions_out(now: float, seconds: float) -> None:
+def test_trained_seconds_do_not_count_interruptions(now: float, seconds: float) -> None:
     plan = plan_life(100, LIFE, Outcome(status="PREEMPTED", for_seconds=50))
     assert trained_seconds(plan, now) == seconds
 
 
 @pytest.mark.parametrize("job_id", ["a", "ft-job-b", "c" * 64])
-def test_losses_fall_to_the_last_checkpoint(job_id: str) -> None:
+def test_losses_fall_until_the_last_checkpoint(job_id: str) -> None:
     records = checkpoint_records(job_id, reached=20, total=20, steps=200, seconds=30)
     for before, after in pairwise(records):
         assert after["loss"] < before["loss"]
@@ -104,7 +104,7 @@ def test_losses_fall_to_the_last_checkpoint(job_id: str) -> None:
         assert after["learning_rate"] < before["learning_rate"]
 
 
-def test_records_have_the_documented_form_and_do_not_change() -> None:
+def test_checkpoint_records_have_the_documented_form_and_do_not_change() -> None:
     whole = checkpoint_records("a", reached=3, total=5, steps=200, seconds=120)
     assert [list(record) for record in whole] == [
         ["step", "loss", "eval_loss", "learning_rate", "wall_time_sec"]

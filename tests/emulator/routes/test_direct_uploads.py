@@ -47,7 +47,7 @@ def test_initiate_answers_the_fields_of_both_generations(small_parts: Any) -> No
     assert timedelta(minutes=55) < left <= timedelta(hours=1)
 
 
-def test_one_part_is_simple(service: Any) -> None:
+def test_upload_of_one_part_is_simple(service: Any) -> None:
     upload = service.initiate(num_bytes=12)
     assert (upload["strategy"], upload["num_parts"], upload["part_size"]) == ("simple", 1, 419_430_400)
 
@@ -75,7 +75,7 @@ def test_complete_makes_the_file(small_parts: Any, strip: bool) -> None:
     assert (record["file_uid"], record["file_type"]) == (upload["file_uid"], "application/x-ndjson")
 
 
-def test_a_part_can_be_sent_again(small_parts: Any) -> None:
+def test_part_can_be_sent_again(small_parts: Any) -> None:
     upload = small_parts.initiate(num_bytes=2)
     stale = small_parts.put_part(upload["parts"][0], b"xy")
     fresh = small_parts.put_part(upload["parts"][0], b"ab")
@@ -101,7 +101,7 @@ def test_a_part_can_be_sent_again(small_parts: Any) -> None:
         ({"resume_if_started": "yes"}, "invalid_parameter"),
     ],
 )
-def test_initiate_refuses(service: Any, change: dict[str, Any], code: str) -> None:
+def test_initiate_refuses_an_impossible_value(service: Any, change: dict[str, Any], code: str) -> None:
     body = {"filename": "a.jsonl", "file_type": "application/x-ndjson", "num_bytes": 12} | change
     answer = service("POST", "/files/uploads/initiate", json=body)
     assert answer.status_code == 400, answer.text
@@ -116,14 +116,16 @@ def test_initiate_needs_every_field(service: Any, field: str) -> None:
     assert (answer.status_code, service.code_of(answer)) == (400, "missing_parameter")
 
 
-def test_more_than_250_gigabytes_are_refused(service: Any) -> None:
+def test_initiate_refuses_more_than_250_gigabytes(service: Any) -> None:
     body = {"filename": "a.csv", "file_type": "text/csv", "num_bytes": 250_000_000_001}
     answer = service("POST", "/files/uploads/initiate", json=body)
     assert (answer.status_code, service.code_of(answer)) == (413, "invalid_file_size")
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_an_existing_name_is_a_conflict_without_uid_and_suggestion(service: Any, resume: bool) -> None:
+def test_initiate_of_a_taken_name_is_a_conflict_without_uid_and_suggestion(
+    service: Any, resume: bool
+) -> None:
     service.upload("a.jsonl", b"12")
     body = {
         "filename": "a.jsonl",
@@ -136,7 +138,7 @@ def test_an_existing_name_is_a_conflict_without_uid_and_suggestion(service: Any,
     assert answer.json() == {"errors": [{"code": "conflict", "message": "File already exists: a.jsonl"}]}
 
 
-def test_resume_gives_the_parts_without_a_checkpoint(small_parts: Any) -> None:
+def test_resume_lists_the_parts_without_a_checkpoint(small_parts: Any) -> None:
     first = small_parts.initiate("a.jsonl", len(CONTENT))
     tokens = [small_parts.put_part(part, CONTENT) for part in first["parts"]]
     path = f"/files/uploads/{first['upload_id']}/parts/checkpoint"
@@ -152,7 +154,7 @@ def test_resume_gives_the_parts_without_a_checkpoint(small_parts: Any) -> None:
     assert small_parts("GET", "/files/download/a.jsonl").content == CONTENT
 
 
-def test_resume_of_a_whole_upload_has_no_parts(small_parts: Any) -> None:
+def test_resume_lists_no_parts_if_all_have_a_checkpoint(small_parts: Any) -> None:
     first = small_parts.initiate("a.jsonl", len(CONTENT))
     tokens = [small_parts.put_part(part, CONTENT) for part in first["parts"]]
     small_parts("POST", f"/files/uploads/{first['upload_id']}/parts/checkpoint", json={"parts": tokens})
@@ -173,11 +175,11 @@ def test_resume_of_another_file_is_a_conflict(service: Any, change: dict[str, An
     assert service("POST", "/files/uploads/initiate", json=body | change).status_code == 409
 
 
-def test_resume_without_an_unfinished_upload_begins_one(service: Any) -> None:
+def test_resume_without_an_unfinished_upload_begins_a_new_one(service: Any) -> None:
     assert service.initiate("a.jsonl", 12, resume_if_started=True)["is_resume"] is False
 
 
-def test_fresh_urls_in_the_order_of_the_request(small_parts: Any) -> None:
+def test_fresh_urls_come_in_the_order_of_the_request(small_parts: Any) -> None:
     upload = small_parts.initiate(num_bytes=12)
     path = f"/files/uploads/{upload['upload_id']}/parts/urls"
     parts = small_parts("POST", path, json={"part_numbers": [2, 0, 2]}).json()["parts"]
@@ -187,7 +189,7 @@ def test_fresh_urls_in_the_order_of_the_request(small_parts: Any) -> None:
 
 
 @pytest.mark.parametrize("numbers", [[3], [-1], [0, 99], [], ["0"], None])
-def test_urls_of_parts_that_there_are_not_are_refused(small_parts: Any, numbers: Any) -> None:
+def test_fresh_urls_for_unknown_parts_are_refused(small_parts: Any, numbers: Any) -> None:
     upload = small_parts.initiate(num_bytes=12)
     path = f"/files/uploads/{upload['upload_id']}/parts/urls"
     answer = small_parts("POST", path, json={"part_numbers": numbers})
@@ -206,7 +208,7 @@ def test_urls_of_parts_that_there_are_not_are_refused(small_parts: Any, numbers:
         ([{"part_number": 0, "part_token": "x"}, {"part_number": 0, "part_token": "y"}], "invalid_parameter"),
     ],
 )
-def test_complete_refuses_and_the_upload_stays(service: Any, tokens: Any, code: str) -> None:
+def test_refused_complete_leaves_the_upload_open(service: Any, tokens: Any, code: str) -> None:
     upload = service.initiate(num_bytes=2)
     token = service.put_part(upload["parts"][0], b"ab")
     answer = complete(service, upload, tokens)
@@ -214,13 +216,13 @@ def test_complete_refuses_and_the_upload_stays(service: Any, tokens: Any, code: 
     assert complete(service, upload, [token]).status_code == 200
 
 
-def test_a_part_that_never_came_cannot_be_completed(service: Any) -> None:
+def test_complete_refuses_a_part_that_was_never_sent(service: Any) -> None:
     upload = service.initiate(num_bytes=2)
     answer = complete(service, upload, [{"part_number": 0, "part_token": hashlib.md5(b"ab").hexdigest()}])
     assert (answer.status_code, service.code_of(answer)) == (400, "invalid_parameter")
 
 
-def test_another_size_than_announced_is_refused(service: Any) -> None:
+def test_complete_refuses_another_size_than_announced(service: Any) -> None:
     upload = service.initiate(num_bytes=12)
     token = service.put_part(upload["parts"][0], b"short")
     answer = complete(service, upload, [token])
@@ -228,7 +230,7 @@ def test_another_size_than_announced_is_refused(service: Any) -> None:
     assert service.control.files() == []
 
 
-def test_parts_of_another_size_than_theirs_are_refused_also_where_the_sum_is_right(small_parts: Any) -> None:
+def test_complete_refuses_wrong_part_sizes_even_if_their_sum_is_right(small_parts: Any) -> None:
     upload = small_parts.initiate(num_bytes=12)
     pieces = (b"0123", b"456789", b"ab")
     tokens = [
@@ -241,7 +243,7 @@ def test_parts_of_another_size_than_theirs_are_refused_also_where_the_sum_is_rig
     assert small_parts.control.files() == []
 
 
-def test_the_same_part_twice_with_one_token_is_one_part_and_counts_twice(small_parts: Any) -> None:
+def test_part_listed_twice_with_one_token_is_one_part_and_counts_twice(small_parts: Any) -> None:
     upload = small_parts.initiate(num_bytes=12)
     first, *others = [small_parts.put_part(part, CONTENT) for part in upload["parts"]]
     bare = first | {"part_token": first["part_token"].strip('"')}
@@ -254,7 +256,7 @@ def test_the_same_part_twice_with_one_token_is_one_part_and_counts_twice(small_p
     assert complete(small_parts, upload, others[1:]).status_code == 200
 
 
-def test_the_name_may_be_taken_meanwhile(service: Any) -> None:
+def test_complete_of_a_name_taken_meanwhile_is_a_conflict(service: Any) -> None:
     upload = service.initiate("a.txt", 2, "text/plain")
     token = service.put_part(upload["parts"][0], b"ab")
     service.post_file("a.txt", b"other", "text/plain")
@@ -282,7 +284,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("call", "body"), CALLS, ids=[call for call, _ in CALLS])
 @pytest.mark.parametrize("state", ["unknown", "aborted", "completed"])
-def test_calls_on_an_upload_that_is_over(service: Any, call: str, body: Any, state: str) -> None:
+def test_calls_on_a_finished_upload_are_refused(service: Any, call: str, body: Any, state: str) -> None:
     upload = service.initiate(num_bytes=2)
     path = f"/files/uploads/{upload['upload_id']}"
     if state == "aborted":

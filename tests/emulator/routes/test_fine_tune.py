@@ -40,19 +40,19 @@ def test_create_answers_the_documented_record(service: Any) -> None:
     assert service.job(job["id"]) == job
 
 
-def test_the_model_is_optional(service: Any) -> None:
+def test_model_is_optional(service: Any) -> None:
     service.upload()
     config = {"datasets": service.body()["config"]["datasets"]}
     job = service.create(config=config).json()
     assert job["config"]["model"] == "Newton::c2_4_7b_251215a172f6d7"
 
 
-def test_a_client_id_is_kept(service: Any) -> None:
+def test_create_keeps_a_given_id(service: Any) -> None:
     assert service.created(id="mine-1")["id"] == "mine-1"
     assert service.job("mine-1")["name"] == "pump-states"
 
 
-def test_a_job_lives_from_registered_to_completed(service: Any) -> None:
+def test_job_goes_from_registered_to_completed(service: Any) -> None:
     job = service.created()
     seen = []
     for seconds in (4, 1, 19, 1, 599, 1, 14, 1):
@@ -74,7 +74,7 @@ def test_a_job_lives_from_registered_to_completed(service: Any) -> None:
     ]
 
 
-def test_updated_at_is_when_the_clock_came_there_and_not_when_somebody_looked(service: Any) -> None:
+def test_updated_at_is_the_instant_of_the_change_not_of_the_request(service: Any) -> None:
     service.control.set_life(registered=0.05, starting=0.05, running=0.1, finalizing=0.05)
     job = service.created()
     service.control.resume()
@@ -83,7 +83,7 @@ def test_updated_at_is_when_the_clock_came_there_and_not_when_somebody_looked(se
         pass
     at_first_sight = record["updated_at"]
     life = (instant(at_first_sight) - instant(job["created_at"])).total_seconds()
-    # A life of 0.25 s, less the jump, and more by what the requests took before the clock ran.
+    # The life takes 0.25 s, less the jump, plus the time that the requests took before the clock ran.
     assert life >= 0.22
     service.control.advance(1000)
     assert service.job(job["id"])["updated_at"] == at_first_sight
@@ -139,7 +139,7 @@ def test_list_pages_and_filters(service: Any, query: str, numbers: list[int]) ->
         "limit=",
     ],
 )
-def test_list_refuses_what_is_not_documented(service: Any, query: str) -> None:
+def test_list_refuses_an_undocumented_query(service: Any, query: str) -> None:
     answer = service("GET", f"/fine-tune/jobs?{query}")
     assert (answer.status_code, service.code_of(answer)) == (400, "invalid_parameter")
 
@@ -153,25 +153,23 @@ def test_list_refuses_what_is_not_documented(service: Any, query: str) -> None:
         ("PUT", "/fine-tune/jobs/no-such/cancel"),
     ],
 )
-def test_an_unknown_job_is_not_found(service: Any, method: str, path: str) -> None:
+def test_unknown_job_is_not_found(service: Any, method: str, path: str) -> None:
     answer = service(method, path)
     assert (answer.status_code, service.code_of(answer)) == (404, "NOT_FOUND")
 
 
-def test_an_id_of_65_characters_is_refused(service: Any) -> None:
+def test_id_of_65_characters_is_refused(service: Any) -> None:
     answer = service("GET", f"/fine-tune/jobs/{'x' * 65}")
     assert (answer.status_code, service.code_of(answer)) == (400, "invalid_parameter")
 
 
-def test_quoted_ids_are_found(service: Any) -> None:
+def test_job_is_found_by_its_quoted_id(service: Any) -> None:
     service.created(id="a b+c?d#e")
     assert service.job("a%20b+c%3Fd%23e")["id"] == "a b+c?d#e"
 
 
 @pytest.mark.parametrize(("seconds", "steps"), [(0, None), (10, None), (155, 200), (325, 600), (530, 1000)])
-def test_stop_ends_gracefully_and_keeps_the_checkpoints(
-    service: Any, seconds: int, steps: int | None
-) -> None:
+def test_stop_is_graceful_and_keeps_the_checkpoints(service: Any, seconds: int, steps: int | None) -> None:
     service.control.set_life(registered=5, starting=20, running=500, checkpoints=5)
     job = service.created()
     service.control.advance(seconds)
@@ -205,7 +203,7 @@ def test_cancel_ends_at_once(service: Any, seconds: int, stop_first: bool) -> No
 
 @pytest.mark.parametrize("end", ["COMPLETED", "FAILED", "STOPPED", "CANCELLED"])
 @pytest.mark.parametrize("action", ["stop", "cancel"])
-def test_a_job_that_is_over_cannot_be_ended(service: Any, end: str, action: str) -> None:
+def test_terminal_job_cannot_be_stopped_or_cancelled(service: Any, end: str, action: str) -> None:
     service.control.set_outcome(end)
     job = service.created()
     service.control.advance(9999)
@@ -216,7 +214,7 @@ def test_a_job_that_is_over_cannot_be_ended(service: Any, end: str, action: str)
     assert service.job(job["id"]) == record
 
 
-def test_metrics_come_with_the_checkpoints(service: Any) -> None:
+def test_metrics_grow_with_the_checkpoints(service: Any) -> None:
     job = service.created()
     path = f"/fine-tune/jobs/{job['id']}/metrics"
     assert service("GET", path).json() == {"last_checkpoint_step": None, "metrics": []}
@@ -232,7 +230,7 @@ def test_metrics_come_with_the_checkpoints(service: Any) -> None:
     assert page == {"last_checkpoint_step": 1000, "metrics": whole["metrics"][1:3]}
 
 
-def test_training_that_never_ends_has_no_more_checkpoints(service: Any) -> None:
+def test_endless_training_has_no_further_checkpoints(service: Any) -> None:
     service.control.set_outcome("RUNNING")
     job = service.created()
     service.control.advance(100_000)
@@ -241,8 +239,8 @@ def test_training_that_never_ends_has_no_more_checkpoints(service: Any) -> None:
 
 
 @pytest.mark.parametrize("checkpoints", [3, 6, 7, 49])
-def test_a_completed_job_has_all_of_its_checkpoints(service: Any, checkpoints: int) -> None:
-    # Durations, and instants of the job clock, that binary fractions cannot hold.
+def test_completed_job_has_all_checkpoints_despite_rounding(service: Any, checkpoints: int) -> None:
+    # Binary fractions cannot hold these durations and instants exactly.
     service.control.set_life(registered=0.1, starting=0.2, running=0.7, checkpoints=checkpoints)
     for number in range(5):
         service.control.advance(0.3)

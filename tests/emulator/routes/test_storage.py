@@ -29,7 +29,7 @@ def chunks() -> Any:
         ({}, chunks(), 411, "MissingContentLength"),
     ],
 )
-def test_refuses_as_object_storage_does(
+def test_storage_refuses_requests_that_do_not_fit_the_url(
     service: Any, headers: dict[str, str], body: Any, status: int, code: str
 ) -> None:
     (part,) = service.initiate(num_bytes=2)["parts"]
@@ -50,14 +50,14 @@ def test_refuses_as_object_storage_does(
     ],
     ids=["signature", "no query", "later expiry", "other part", "no ascii"],
 )
-def test_a_url_that_was_not_given_out_is_refused(service: Any, spoil: Any) -> None:
+def test_altered_url_is_refused(service: Any, spoil: Any) -> None:
     service.control.set_switches(part_size=2)
     part = service.initiate(num_bytes=4)["parts"][0]
     answer = put(spoil(part["url"]))
     assert (answer.status_code, "SignatureDoesNotMatch" in answer.text) == (403, True)
 
 
-def test_an_expired_url_is_refused_and_a_fresh_one_works(service: Any) -> None:
+def test_expired_url_is_refused_and_a_fresh_one_works(service: Any) -> None:
     service.control.set_switches(presigned_url_seconds=-1)
     upload = service.initiate(num_bytes=2)
     answer = put(upload["parts"][0]["url"])
@@ -68,7 +68,7 @@ def test_an_expired_url_is_refused_and_a_fresh_one_works(service: Any) -> None:
     assert put(fresh["url"]).status_code == 200
 
 
-def test_a_part_that_breaks_off_is_no_part(service: Any) -> None:
+def test_part_that_breaks_off_is_not_stored(service: Any) -> None:
     upload = service.initiate(num_bytes=12)
     url = urlsplit(upload["parts"][0]["url"])
     connection = http.client.HTTPConnection(url.netloc, timeout=30)
@@ -82,7 +82,7 @@ def test_a_part_that_breaks_off_is_no_part(service: Any) -> None:
     assert put(upload["parts"][0]["url"], body=b"0123456789ab").status_code == 200
 
 
-def test_a_part_that_comes_too_late_is_no_part(service: Any) -> None:
+def test_part_that_ends_after_the_upload_is_not_stored(service: Any) -> None:
     upload = service.initiate(num_bytes=12)
     url = urlsplit(upload["parts"][0]["url"])
     connection = http.client.HTTPConnection(url.netloc, timeout=30)
@@ -97,7 +97,7 @@ def test_a_part_that_comes_too_late_is_no_part(service: Any) -> None:
     connection.close()
 
 
-def test_a_large_part_arrives_whole(service: Any) -> None:
+def test_large_part_arrives_whole(service: Any) -> None:
     content = b"0123456789abcdef" * 1_000_000
     service.upload("large.txt", content, "text/plain")
     assert service("GET", "/files/download/large.txt").content == content
