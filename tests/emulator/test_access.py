@@ -130,7 +130,8 @@ def test_runner_status_counts_only_the_jobs_of_the_caller(start_emulator: Any, s
 
 
 @pytest.mark.parametrize(
-    ("path", "is_json"), [("/v0.5/no-such", True), ("/fine-tune/jobs", False), ("/", False)]
+    ("path", "is_json"),
+    [("/v0.5/no-such", True), ("/fine-tune/jobs", False), ("/fine-tune/status", False), ("/", False)],
 )
 def test_unknown_path_is_a_404_and_has_a_body_only_under_the_api(
     service: Any, path: str, is_json: bool
