@@ -17,7 +17,7 @@ _ORGANISATION = "atai.organisation"
 
 
 class Access:
-    """ASGI middleware. After the key it asks whether a switch leaves the route out."""
+    """ASGI middleware: it checks the key, and then whether a switch leaves the route out."""
 
     def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
         self._app = app

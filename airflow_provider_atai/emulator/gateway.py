@@ -108,7 +108,7 @@ class _Answer:
             self.body += message.get("body", b"")
 
     async def send(self, send: Send, *, body: bytes | None = None, more: bool = False) -> None:
-        """Send it with another body; ``more`` keeps the Content-Length and leaves the answer unfinished."""
+        """Send it, perhaps with another body. ``more`` keeps the Content-Length and leaves it unfinished."""
         sent = self.body if body is None else body
         headers = self.headers
         if not more:

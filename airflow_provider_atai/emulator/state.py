@@ -71,7 +71,7 @@ class Emulator:
         self.jobs.settle()
 
     def change_switches(self, changes: dict[str, Any]) -> Switches:
-        """Set some switches, and return all. A pydantic.ValidationError names impossible changes."""
+        """Set some switches, and return all. Impossible changes are a pydantic.ValidationError."""
         # Whatever happened before the change stays as it was.
         self.jobs.settle()
         self.switches = Switches.model_validate({**self.switches.model_dump(), **changes})
@@ -79,7 +79,7 @@ class Emulator:
         return self.switches
 
     def change_life(self, changes: dict[str, Any]) -> Life:
-        """Set some durations, likewise, for jobs and files that are made afterwards."""
+        """Set some durations for jobs and files that are made afterwards, and return all."""
         self.life = Life.model_validate({**self.life.model_dump(), **changes})
         self.store.set_setting("life", self.life.model_dump())
         return self.life

@@ -35,13 +35,13 @@ class Files:
         self._folder.mkdir(exist_ok=True)
 
     def find(self, org: str, file_id: str, *, column: str = "file_id") -> sqlite3.Row | None:
-        """Return the row of the file that has a name, or a ``file_uid``, now, or None."""
+        """Return the row of the current file with this ``file_id`` (or ``file_uid``), or None."""
         return self._store.first(
             f"SELECT * FROM files WHERE org = ? AND {column} = ? AND state = 'current'", (org, file_id)
         )
 
     def required(self, org: str, file_id: str) -> sqlite3.Row:
-        """Return the row of the file that has a name now."""
+        """Return the row of the current file with this name."""
         row = self.find(org, file_id)
         if row is None:
             raise not_found(f"File not found: {file_id}")
@@ -139,7 +139,7 @@ class Files:
 
 
 def base_name(filename: str) -> str:
-    """Return the file id for a file name: its last segment. A name without one is refused (400)."""
+    """Return the file id for a file name: its last segment. A name without a last segment is a 400."""
     name = filename.replace("\\", "/").rpartition("/")[2]
     if name in ("", ".", ".."):
         raise invalid(f"Not a file name: {filename!r}")

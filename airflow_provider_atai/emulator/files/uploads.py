@@ -54,7 +54,7 @@ class Uploads:
     def initiate(
         self, org: str, *, filename: str, file_type: str, num_bytes: int, resume: bool
     ) -> tuple[sqlite3.Row, bool]:
-        """Return the row of a new or resumed upload, and whether it is resumed. 409: the name is taken."""
+        """Return the row of a new or resumed upload, and whether it is resumed. A taken name is a 409."""
         taken = conflict(f"File already exists: {filename}")
         if self._files.find(org, filename) is not None:
             raise taken

@@ -43,7 +43,7 @@ class Jobs:
     def create(
         self, org: str, *, name: str, config: dict[str, Any], file_uids: Sequence[str], job_id: str | None
     ) -> sqlite3.Row:
-        """Register a job and return its row. The switches say what an id that is taken leads to."""
+        """Register a job and return its row. The switches decide what happens if the id is taken."""
         now, wall = self.settle(), real_now()
         if job_id is not None and (existing := self._find(org, job_id)) is not None:
             policy = self._conditions.switches.duplicate_job_id

@@ -1,4 +1,4 @@
-"""The life of a job as a plan: which status it shows from when on. Pure functions."""
+"""The life of a job as a plan: a list of statuses, each with its time. Pure functions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Outcome(BaseModel):
 
 
 def plan_life(born: float, life: Life, outcome: Outcome) -> list[Transition]:
-    """Return the life of a job from the time ``born``. ValueError: ``outcome.at`` does not name a phase."""
+    """Return the life of a job that is born at a time. An unknown phase in ``outcome.at`` is a ValueError."""
     normal = _undisturbed(born, life)
     status = outcome.status
     if outcome.at is None and status == "COMPLETED":
@@ -90,7 +90,7 @@ def replanned(plan: Sequence[Transition], fresh: Sequence[Transition], now: floa
 
 
 def stopped(plan: Sequence[Transition], now: float, stopping: float | None) -> list[Transition]:
-    """Return the plan of a job that is asked to stop now, and needs some seconds (None: for ever)."""
+    """Return the plan of a job that begins to stop now and takes ``stopping`` seconds (None: for ever)."""
     begun = [*_past(plan, now), Transition(now, "STOPPING")]
     return begun if stopping is None else [*begun, Transition(now + stopping, "STOPPED")]
 
