@@ -17,21 +17,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until the process is told to end, and return its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        # The command is there without the extra that it needs.
+        # The command is installed even without the extra that it needs.
         from airflow_provider_atai.emulator.server import EmulatorServer, listen, url_of
         from airflow_provider_atai.emulator.state import Emulator
         from airflow_provider_atai.emulator.store import DataDirInUseError
     except ModuleNotFoundError as error:
-        print(f"atai-emulator: {error}. What it needs comes with: {HOW_TO_INSTALL}", file=sys.stderr)
+        print(f"atai-emulator: {error}. It needs an extra: {HOW_TO_INSTALL}", file=sys.stderr)
         return 1
     try:
         listening = listen(options.host, options.port)
     except OSError as error:
         print(f"atai-emulator: cannot listen on {options.host}:{options.port}: {error}", file=sys.stderr)
         return 1
-    # The server ends in order on both signals and raises them again, which must not skip the cleaning up.
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGINT, _end)
+    # The server shuts down on both signals and raises them again, which must not skip the cleanup.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     with ExitStack() as stack:
         if options.data_dir is None:
             data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atai-emulator-")))
@@ -48,38 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _end(*_: object) -> None:
-    sys.exit(0)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="atai-emulator", description="A local stand-in for Archetype AI's fine-tuning service."
     )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on; the controls need no key (default: %(default)s)",
-    )
+    address = "address to listen on; the controls need no key (default: %(default)s)"
+    folder = "where the state is kept (default: a temporary folder, removed at the end)"
+    key = f"a key that is valid; repeatable (default: the last ones in --data-dir, or {DEFAULT_API_KEY})"
+    scale = "seconds of a job's life in a real second (default: the last one in --data-dir, or 1)"
+    parser.add_argument("--host", default="127.0.0.1", help=address)
     parser.add_argument("--port", type=int, default=8765, help="0 for any free one (default: %(default)s)")
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        help="where the state is kept (default: a temporary folder, removed at the end)",
-    )
-    parser.add_argument(
-        "--api-key",
-        action="append",
-        default=[],
-        help="a key that is taken; repeat it for further organisations "
-        f"(default: those of the last time in the data directory, or {DEFAULT_API_KEY})",
-    )
-    parser.add_argument(
-        "--time-scale",
-        type=_positive,
-        help="seconds of a job's life in a real second "
-        "(default: as the last time in the data directory, or 1)",
-    )
+    parser.add_argument("--data-dir", type=Path, help=folder)
+    parser.add_argument("--api-key", action="append", default=[], help=key)
+    parser.add_argument("--time-scale", type=_positive, help=scale)
     return parser
 
 

@@ -1,20 +1,21 @@
 """
-The job clock: what jobs and files age by.
+The job clock: it decides the age of jobs and files.
 
-It runs at ``scale`` times real time, can be paused and moved forward, and is stored as one anchor, so that
-it goes on after a restart as if the emulator had run all the time.
+It runs at ``scale`` times real time, can be paused and can be moved forward. One anchor is stored, so after a
+restart it shows what it would show if the emulator had run all the time.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
 class JobClock:
     """
-    One straight stretch of the job clock.
+    One stretch of the job clock in which its speed does not change.
 
     :param wall: the real instant at which this stretch began, in seconds since 1970.
     :param job: what the job clock showed then, in seconds.
@@ -37,22 +38,14 @@ class JobClock:
         return self.job + max(0.0, wall - self.wall) * self.rate
 
     def reached(self, job: float) -> float:
-        """
-        Return the real instant at which the job clock came to ``job`` within this stretch.
-
-        What the clock jumped over happened at the jump, which is where the stretch begins.
-        """
+        """Return the real instant at which the job clock came to ``job`` within this stretch."""
+        # Whatever the clock jumped over happened at the jump, and that is where the stretch begins.
         if job <= self.job or self.rate == 0:
             return self.wall
         return self.wall + (job - self.job) / self.rate
 
     def changed(
-        self,
-        wall: float,
-        *,
-        scale: float | None = None,
-        paused: bool | None = None,
-        advance: float = 0.0,
+        self, wall: float, *, scale: float | None = None, paused: bool | None = None, advance: float = 0.0
     ) -> JobClock:
         """Return the stretch that begins at ``wall`` with another speed, or ``advance`` seconds further."""
         return replace(
@@ -64,14 +57,20 @@ class JobClock:
         )
 
     def set_back(self, wall: float, *, latest: float) -> JobClock:
-        """
-        Return the stretch that begins where real time was set back to ``wall``.
-
-        :param latest: the real instant before that, up to which this stretch ran.
-        """
+        """Return the stretch that begins if real time is set back from ``latest`` to ``wall``."""
         return replace(self, wall=wall, job=self.at(latest))
 
 
 def real_now() -> float:
-    """Return seconds since 1970. In a test's process, travelled time is the emulator's time too."""
+    """Return seconds since 1970. If a test in this process travels in time, so does the emulator."""
     return time.time()
+
+
+def microseconds(instant: float) -> str:
+    """Return a job's timestamp, such as ``2026-04-27T14:32:18.421000Z``, for seconds since 1970."""
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def whole_seconds(instant: float) -> str:
+    """Return the expiry of a part URL, such as ``2026-04-28T15:32:18Z``, for seconds since 1970."""
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from airflow_provider_atai.emulator.settings import DEFAULT_API_KEY
+from airflow_provider_atai.emulator.settings import API_PREFIX, CONTROL_PREFIX, DEFAULT_API_KEY
 
 _TIMEOUT = 60.0
 
@@ -23,20 +23,20 @@ class EmulatorControl:
     The controls of an emulator, over HTTP.
 
     :param root_url: such as ``http://127.0.0.1:8765``, without a path.
-    :param api_key: the key that the emulator takes; only handed out again, the controls need none.
+    :param api_key: the key that the emulator takes. The controls need none; it goes into the connection.
     """
 
     def __init__(self, root_url: str, *, api_key: str = DEFAULT_API_KEY) -> None:
         self.root_url = root_url.rstrip("/")
         self.api_key = api_key
         self._session = requests.Session()
-        # A proxy in the environment is not for this.
+        # A proxy in the environment could not reach the emulator.
         self._session.trust_env = False
 
     @property
     def base_url(self) -> str:
         """The base URL of the emulated API."""
-        return f"{self.root_url}/v0.5"
+        return f"{self.root_url}{API_PREFIX}"
 
     @property
     def connection_json(self) -> str:
@@ -44,11 +44,11 @@ class EmulatorControl:
         return json.dumps({"conn_type": "atai", "host": self.base_url, "password": self.api_key})
 
     def state(self) -> dict[str, Any]:
-        """Return version, base URL, job clock, and how many jobs (by status), files and faults there are."""
+        """Return version, base URL, job clock, jobs by status, and the numbers of files and faults."""
         return dict(self._call("GET", ""))
 
     def reset(self) -> None:
-        """Forget all jobs, files, faults, outcomes and requests; restore every setting, and the keys."""
+        """Forget all jobs, files, faults, outcomes and requests; restore every setting and the keys."""
         self._call("POST", "/reset")
 
     def set_time_scale(self, scale: float) -> None:
@@ -56,11 +56,11 @@ class EmulatorControl:
         self._call("PATCH", "/clock", {"scale": scale})
 
     def advance(self, seconds: float) -> None:
-        """Move the job clock forward at once. Nothing sleeps."""
+        """Move the job clock forward at once, without sleeping."""
         self._call("PATCH", "/clock", {"advance": seconds})
 
     def pause(self) -> None:
-        """Stop the job clock. It still moves by :meth:`advance`."""
+        """Stop the job clock. :meth:`advance` still moves it."""
         self._call("PATCH", "/clock", {"paused": True})
 
     def resume(self) -> None:
@@ -76,7 +76,7 @@ class EmulatorControl:
         self._call("PATCH", "/switches", changes)
 
     def set_life(self, **changes: float) -> None:
-        """Set how long things take, in seconds of the job clock, such as ``running=30``, from now on."""
+        """Set how long later jobs and files take, in seconds of the job clock, such as ``running=30``."""
         self._call("PATCH", "/life", changes)
 
     def set_outcome(
@@ -90,22 +90,22 @@ class EmulatorControl:
         inference_config: bool | None = None,
     ) -> None:
         """
-        Decide what becomes of a job: of one id, made or not; of all of one name; else of the next created.
+        Decide what becomes of the job with an id, of all jobs of a name, or else of the next job created.
 
-        :param status: COMPLETED, FAILED, STOPPED or CANCELLED is how it ends; any other status, listed or
-            not, is one that it comes to and does not leave.
+        :param status: COMPLETED, FAILED, STOPPED or CANCELLED is how the job ends. Any other status, listed
+            or not, is one that it reaches and does not leave.
+        :param job_id: a job with this id, created already or not.
+        :param name: all jobs of this name. Not together with ``job_id``.
         :param at: when: seconds of the job clock after the creation, or the phase of its life (``STARTING``)
             in the middle of which it happens. Default: COMPLETED at the usual end, a phase when it begins,
             anything else in the middle of RUNNING.
         :param for_seconds: for a status that ends nothing: how long it shows before the job's life goes on.
-        :param inference_config: whether the ended job has an inference_config_path.
+            Default: for ever.
+        :param inference_config: whether the ended job has an inference_config_path. Default: as the switches
+            say.
         """
-        outcome = {
-            "status": status,
-            "at": at,
-            "for_seconds": for_seconds,
-            "inference_config": inference_config,
-        }
+        when = {"at": at, "for_seconds": for_seconds}
+        outcome = {"status": status, "inference_config": inference_config, **when}
         self._call("POST", "/outcomes", {"outcome": outcome, "job_id": job_id, "name": name})
 
     def add_fault(self, **rule: Any) -> int:
@@ -122,7 +122,11 @@ class EmulatorControl:
         return list(self._call("GET", "/faults"))
 
     def fired(self, fault_id: int) -> int:
-        """Return how often a fault rule hit a request. One that was removed is an error."""
+        """
+        Return how often a fault rule hit a request.
+
+        :raises EmulatorControlError: if the rule was removed.
+        """
         for fault in self.faults():
             if fault["id"] == fault_id:
                 return int(fault["fired"])
@@ -137,7 +141,7 @@ class EmulatorControl:
         Return the request log, oldest first: time, method, path, query, status, fault and body.
 
         :param path: a shell pattern for the whole path, such as ``*/fine-tune/jobs/*``.
-        :return: ``status`` is None while a request is carried out and when its connection was dropped;
+        :return: ``status`` is None while a request is carried out and if its connection was dropped;
             ``body`` is that of JSON requests.
         """
         return [
@@ -161,9 +165,9 @@ class EmulatorControl:
 
     def set_api_key(self, api_key: str, *, organisation: int = 0) -> None:
         """
-        Let the emulator take this key and no longer the one before; ``api_key`` stays as it was.
+        Let the emulator take this key and refuse the last one. The attribute ``api_key`` does not change.
 
-        :param organisation: whose key: 0 is the first organisation, which there always is.
+        :param organisation: whose key: 0 is the first organisation, which always exists.
         """
         self._call("PUT", "/api-key", {"api_key": api_key, "organisation": organisation})
 
@@ -172,9 +176,8 @@ class EmulatorControl:
         self._session.close()
 
     def _call(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Any:
-        answer = self._session.request(
-            method, f"{self.root_url}/_emulator{path}", json=document, timeout=_TIMEOUT
-        )
+        path = f"{CONTROL_PREFIX}{path}"
+        answer = self._session.request(method, f"{self.root_url}{path}", json=document, timeout=_TIMEOUT)
         if not answer.ok:
-            raise EmulatorControlError(f"{method} /_emulator{path}: HTTP {answer.status_code} {answer.text}")
+            raise EmulatorControlError(f"{method} {path}: HTTP {answer.status_code} {answer.text}")
         return answer.json()

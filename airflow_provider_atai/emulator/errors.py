@@ -14,34 +14,22 @@ class RefusedError(Exception):
 
     :param status: the HTTP status of the answer.
     :param code: the error's code, such as ``invalid_file_type``.
-    :param message: what is wrong, for the person who sent it.
+    :param message: what is wrong, for the person who sent the request.
     :param suggestion: what to do instead; None leaves it out of the body.
-    :param bare: leave out ``error_uid``, as the service does for the conflict of a file name.
+    :param bare: leave out ``error_uid``, as the service does if a file name is taken.
     """
 
     def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        *,
-        suggestion: str | None = None,
-        bare: bool = False,
+        self, status: int, code: str, message: str, *, suggestion: str | None = None, bare: bool = False
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.code = code
         self.message = message
-        self.suggestion = suggestion
-        self.bare = bare
-
-    def entry(self) -> dict[str, str]:
-        """Return the entry of the documented envelope."""
-        return error_entry(self.code, self.message, suggestion=self.suggestion, bare=self.bare)
+        self.entry = error_entry(code, message, suggestion=suggestion, bare=bare)
 
 
 def conflict(message: str) -> RefusedError:
-    """Return the refusal of something that another state or an equal name forbids."""
+    """Return the refusal of a request that another state or an equal name forbids."""
     return RefusedError(409, "conflict", message, bare=True)
 
 
@@ -51,12 +39,12 @@ def not_found(message: str, *, code: str = "NOT_FOUND") -> RefusedError:
 
 
 def invalid(message: str, *, suggestion: str | None = None) -> RefusedError:
-    """Return the refusal of a request whose form is wrong. Its code is the emulator's own."""
+    """Return the refusal of a request whose form is wrong. The code is the emulator's own."""
     return RefusedError(400, "invalid_parameter", message, suggestion=suggestion)
 
 
 def missing(message: str) -> RefusedError:
-    """Return the refusal of a request that lacks something."""
+    """Return the refusal of a request in which something is missing."""
     return RefusedError(400, "missing_parameter", message)
 
 
@@ -77,20 +65,18 @@ def envelope(entries: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     return {"errors": list(entries)}
 
 
-def entries_of_validation(problems: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """
-    Return the envelope's entries for what FastAPI found wrong with a request.
-
-    :param problems: what ``RequestValidationError.errors()`` returns.
-    """
-    return [_entry_of_problem(problem) for problem in problems]
-
-
-def _entry_of_problem(problem: Mapping[str, Any]) -> dict[str, str]:
+def entry_of_problem(problem: Mapping[str, Any]) -> dict[str, str]:
+    """Return the envelope's entry for one element of ``RequestValidationError.errors()``."""
     if problem["type"] == "json_invalid":
         return error_entry("invalid_parameter", "The request body is not JSON")
-    where = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query", "path"))
-    where = where or "the request body"
+    place = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query", "path"))
+    place = place or "the request body"
     if problem["type"] == "missing":
-        return error_entry("missing_parameter", f"Missing required parameter: {where}")
-    return error_entry("invalid_parameter", f"Invalid value for {where}: {problem['msg']}")
+        return error_entry("missing_parameter", f"Missing required parameter: {place}")
+    return error_entry("invalid_parameter", f"Invalid value for {place}: {problem['msg']}")
+
+
+def storage_error(code: str, message: str) -> str:
+    """Return an error body in the form of the object storage behind the part URLs."""
+    error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'

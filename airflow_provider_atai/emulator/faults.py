@@ -1,8 +1,10 @@
-"""Rules that make the emulator misbehave, and how often each of them did."""
+"""Rules that make the emulator misbehave, and how often each rule fired."""
 
 from __future__ import annotations
 
+import json
 import re
+import sqlite3
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -22,28 +24,21 @@ def _upper_case(value: object) -> object:
 
 class FaultRule(BaseModel):
     """
-    One rule: which requests, how many of them, and what happens to them.
+    One rule: which requests it hits, how many of them, and what happens to them.
 
     :param method: an HTTP method, or ``*``.
     :param path: a pattern for the path, with or without the API's prefix: ``*`` stands for one segment or
-        a part of it, ``**`` for any number of segments, also for none.
+        a part of it, ``**`` for any number of segments, including none.
     :param skip: how many matching requests to let through first.
     :param count: how many requests to hit after those; None for all.
-    :param effect: ``answer``: answer with ``status`` and ``body``, and do nothing else. ``drop_before``:
-        close the connection and do nothing. ``drop_after``: carry the request out and close the connection
-        without an answer. ``drop_midway``: carry it out and close in the middle of the answer's body.
-        ``truncate``: carry it out and answer with the first half of the body, framed as if it were whole.
-        ``merge``: carry it out and put the members of ``content`` into the answer, if it is a JSON object.
-        ``delay``: carry it out.
+    :param effect: what happens; ``docs/emulator.md`` lists the effects and the kinds of ``body``.
     :param status: the HTTP status of ``answer``. Default: 403 for ``url_expired``, 400 for ``token_expired``,
         else 503.
-    :param body: the shape of the body of ``answer``: the documented envelope; a detail text; FastAPI's detail
-        list; the ``error`` object of old documents; an HTML page; nothing; the JSON of ``content``; or what
-        storage says when a part's URL, or the credentials behind it, have expired.
+    :param body: the shape of the body of ``answer``.
     :param content: any JSON; an object for ``merge``.
     :param code: the error's code in ``errors`` and ``old_error``.
     :param message: the error's text.
-    :param retry_after: the Retry-After header of whatever answer is sent, in seconds or as an HTTP date.
+    :param retry_after: the Retry-After header of any answer that is sent: seconds, or an HTTP date.
     :param delay: real seconds between the effect and the answer.
     """
 
@@ -66,21 +61,19 @@ class FaultRule(BaseModel):
     @classmethod
     def _may_match(cls, path: str) -> str:
         if not path.startswith(("/", "**")):
-            raise ValueError("a path begins with / or **")
+            raise ValueError("the path must begin with / or **")
         if "?" in path or "#" in path:
-            raise ValueError(
-                "the pattern is for the path alone, without a query; * also stands for a ? in it"
-            )
+            raise ValueError("the pattern is for the path alone, without a query; * also matches a ?")
         return path
 
     @model_validator(mode="after")
-    def _has_what_it_merges(self) -> Self:
+    def _merges_an_object(self) -> Self:
         if self.effect == "merge" and not isinstance(self.content, dict):
             raise ValueError("merge needs an object as content")
         return self
 
     def matches(self, method: str, path: str) -> bool:
-        """Return whether a request is one of those that the rule is about, counts aside."""
+        """Return whether the rule is about a request, whatever its counts say."""
         if self.method not in ("*", method):
             return False
         pattern = re.compile(_expression(self.path))
@@ -88,53 +81,42 @@ class FaultRule(BaseModel):
 
 
 class Faults:
-    """The rules, in the order in which they were added; the first that applies to a request wins."""
+    """The rules in the order of their addition. The first one that applies to a request wins."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.reload()
-
-    def reload(self) -> None:
-        """Read the rules from the database."""
-        rows = self._store.all("SELECT * FROM faults ORDER BY pk")
-        self._rules = {row["pk"]: FaultRule.model_validate_json(row["rule"]) for row in rows}
-        self._seen = {row["pk"]: int(row["seen"]) for row in rows}
-        self._fired = {row["pk"]: int(row["fired"]) for row in rows}
 
     def add(self, rule: FaultRule) -> int:
         """Add a rule and return its number."""
-        pk = self._store.insert("faults", rule=rule.model_dump_json(), seen=0, fired=0)
-        self.reload()
-        return pk
+        return self._store.insert("faults", rule=rule.model_dump_json(), seen=0, fired=0)
 
     def remove(self, pk: int | None = None) -> None:
         """Remove one rule, or all."""
         self._store.write("DELETE FROM faults WHERE ? IS NULL OR pk = ?", (pk, pk))
-        self.reload()
 
     def take(self, method: str, path: str) -> tuple[int, FaultRule] | None:
-        """Return the rule that hits a request, with its number, and count that it did."""
-        for pk, rule in self._rules.items():
-            if not rule.matches(method, path):
+        """Return the rule that hits a request, with its number, and count the hit."""
+        for row in self._rows():
+            rule = FaultRule.model_validate_json(row["rule"])
+            is_used_up = rule.count is not None and row["fired"] >= rule.count
+            if is_used_up or not rule.matches(method, path):
                 continue
-            if rule.count is not None and self._fired[pk] >= rule.count:
-                continue
-            self._seen[pk] += 1
-            hit = self._seen[pk] > rule.skip
-            self._fired[pk] += hit
+            hit = row["seen"] >= rule.skip
             self._store.write(
-                "UPDATE faults SET seen = ?, fired = ? WHERE pk = ?", (self._seen[pk], self._fired[pk], pk)
+                "UPDATE faults SET seen = seen + 1, fired = fired + ? WHERE pk = ?", (hit, row["pk"])
             )
             if hit:
-                return pk, rule
+                return row["pk"], rule
         return None
 
     def described(self) -> list[dict[str, Any]]:
-        """Return the rules with how often they fired."""
+        """Return the rules, and how often each of them fired."""
         return [
-            {"id": pk, "fired": self._fired[pk], "rule": rule.model_dump()}
-            for pk, rule in self._rules.items()
+            {"id": row["pk"], "fired": row["fired"], "rule": json.loads(row["rule"])} for row in self._rows()
         ]
+
+    def _rows(self) -> list[sqlite3.Row]:
+        return self._store.all("SELECT * FROM faults ORDER BY pk")
 
 
 def _expression(pattern: str) -> str:

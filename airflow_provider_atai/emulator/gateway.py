@@ -1,20 +1,22 @@
-"""What every request passes first: the request log, and the faults."""
+"""What every request passes first: the request log and the faults."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from airflow_provider_atai.emulator.asgi import JSON_TYPE, Answer, answer_of, json_answer
-from airflow_provider_atai.emulator.errors import envelope, error_entry
+from airflow_provider_atai.emulator.errors import envelope, error_entry, storage_error
 from airflow_provider_atai.emulator.faults import FaultRule
+from airflow_provider_atai.emulator.settings import CONTROL_PREFIX
 from airflow_provider_atai.emulator.state import Emulator
 
-CONTROL_PREFIX = "/_emulator"
+_JSON = "application/json"
 _LARGEST_LOGGED_BODY = 1024 * 1024
 
 DropConnection = Callable[[Scope], None]
@@ -24,7 +26,7 @@ class Gateway:
     """
     The outermost ASGI application.
 
-    :param drop: closes the connection of a request without another byte.
+    :param drop: closes the connection of a request without sending another byte.
     """
 
     def __init__(self, app: ASGIApp, emulator: Emulator, drop: DropConnection) -> None:
@@ -41,25 +43,24 @@ class Gateway:
         raw_path = scope["raw_path"].decode("ascii", errors="replace")
         query = scope["query_string"].decode("ascii", errors="replace")
         number = self._emulator.requests.begin(method, raw_path, query, hit[0] if hit else None)
-        body = _JsonBody(scope, receive)
-        status = _Status(send)
-        is_to_drop = False
+        seen = _Observer(scope, receive, send)
+        must_drop = False
         try:
             if hit is None:
-                await self._app(scope, body.receive, status.send)
+                await self._app(scope, seen.receive, seen.send)
             else:
-                is_to_drop = await self._misbehave(hit[1], scope, body.receive, status.send)
+                must_drop = await self._misbehave(hit[1], scope, seen.receive, seen.send)
         finally:
-            self._emulator.requests.end(number, status.sent, body.content)
-        # After the log: who has lost the connection may read it at once.
-        if is_to_drop:
+            self._emulator.requests.end(number, seen.status, seen.body)
+        # After the log: the client may read the log as soon as it has lost the connection.
+        if must_drop:
             await self._hang_up(scope, receive)
 
     async def _misbehave(self, rule: FaultRule, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Do what a rule says, and return whether the connection has to be closed then."""
-        answer = fault_answer(rule) if rule.effect == "answer" else Answer()
+        """Do what a rule says, and return whether the connection must then be closed."""
+        answer = _fault_answer(rule) if rule.effect == "answer" else _Answer()
         if rule.effect in ("answer", "drop_before"):
-            # For the log; nothing else reads it.
+            # For the log: nothing else reads this body.
             await _read_to_the_end(receive)
         else:
             await self._app(scope, receive, answer.collect)
@@ -85,38 +86,59 @@ class Gateway:
 
     async def _hang_up(self, scope: Scope, receive: Receive) -> None:
         self._drop(scope)
-        # Until the server has noticed, it would answer 500 to a request that ends without an answer.
+        # Until the server notices, it would answer 500 to a request that ends without an answer.
         while (await receive())["type"] != "http.disconnect":
             pass
 
 
-class _JsonBody:
-    """Keeps a copy of a JSON request's body while the application reads it."""
+@dataclass
+class _Answer:
+    """An HTTP answer that is held back."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    status: int = 500
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+
+    async def collect(self, message: Message) -> None:
+        """Take a message in the place of ``send``."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = list(message.get("headers", []))
+        elif message["type"] == "http.response.body":
+            self.body += message.get("body", b"")
+
+    async def send(self, send: Send, *, body: bytes | None = None, more: bool = False) -> None:
+        """Send it, perhaps with another body. ``more`` keeps the Content-Length and leaves it unfinished."""
+        sent = self.body if body is None else body
+        headers = self.headers
+        if not more:
+            headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+            headers.append((b"content-length", str(len(sent)).encode()))
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": sent, "more_body": more})
+
+
+class _Observer:
+    """Notes the JSON body of a request and the status of its answer as they pass."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive = receive
-        self._wanted = Headers(scope=scope).get("content-type", "").startswith(JSON_TYPE)
-        self.content: bytes | None = b"" if self._wanted else None
+        self._send = send
+        is_json = Headers(scope=scope).get("content-type", "").startswith(_JSON)
+        self.body: bytes | None = b"" if is_json else None
+        self.status: int | None = None
 
     async def receive(self) -> Message:
         message = await self._receive()
-        if self.content is not None and message["type"] == "http.request":
-            self.content += message.get("body", b"")
-            if len(self.content) > _LARGEST_LOGGED_BODY:
-                self.content = None
+        if self.body is not None and message["type"] == "http.request":
+            self.body += message.get("body", b"")
+            if len(self.body) > _LARGEST_LOGGED_BODY:
+                self.body = None
         return message
-
-
-class _Status:
-    """Notices the status of an answer as it is sent."""
-
-    def __init__(self, send: Callable[[Message], Awaitable[None]]) -> None:
-        self._send = send
-        self.sent: int | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.sent = message["status"]
+            self.status = message["status"]
         await self._send(message)
 
 
@@ -127,38 +149,39 @@ async def _read_to_the_end(receive: Receive) -> None:
             return
 
 
-def fault_answer(rule: FaultRule) -> Answer:
-    """Return the answer of a rule whose effect is ``answer``."""
+def _fault_answer(rule: FaultRule) -> _Answer:
     status = rule.status or {"url_expired": 403, "token_expired": 400}.get(rule.body, 503)
     match rule.body:
         case "errors":
-            return json_answer(status, envelope([error_entry(rule.code, rule.message)]))
+            return _json_answer(status, envelope([error_entry(rule.code, rule.message)]))
         case "detail":
-            return json_answer(status, {"detail": rule.message})
+            return _json_answer(status, {"detail": rule.message})
         case "detail_list":
             entry = {"loc": ["body"], "msg": rule.message, "type": "value_error"}
-            return json_answer(status, {"detail": [entry]})
+            return _json_answer(status, {"detail": [entry]})
         case "old_error":
             error = {"code": rule.code, "message": rule.message, "details": {"retry_after": rule.retry_after}}
-            return json_answer(status, {"error": error})
+            return _json_answer(status, {"error": error})
+        case "json":
+            return _json_answer(status, rule.content)
         case "html":
             page = f"<html><head><title>{status}</title></head><body><h1>{rule.message}</h1></body></html>"
-            return answer_of(status, page.encode(), "text/html; charset=utf-8")
-        case "json":
-            return json_answer(status, rule.content)
+            return _answer(status, page, "text/html; charset=utf-8")
         case "url_expired":
-            return storage_error(status, "AccessDenied", "Request has expired")
+            return _answer(status, storage_error("AccessDenied", "Request has expired"), "application/xml")
         case "token_expired":
-            return storage_error(status, "TokenExpired", "The provided token has expired.")
-        case _:
-            return answer_of(status, b"", None)
+            error_text = storage_error("TokenExpired", "The provided token has expired.")
+            return _answer(status, error_text, "application/xml")
+        case "empty":
+            return _Answer(status)
 
 
-def storage_error(status: int, code: str, message: str) -> Answer:
-    """Return an answer in the form of the object storage behind the part URLs."""
-    error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    text = f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'
-    return answer_of(status, text.encode(), "application/xml")
+def _json_answer(status: int, document: Any) -> _Answer:
+    return _answer(status, json.dumps(document), _JSON)
+
+
+def _answer(status: int, body: str, content_type: str) -> _Answer:
+    return _Answer(status, [(b"content-type", content_type.encode())], body.encode())
 
 
 def _merged(body: bytes, rule: FaultRule) -> bytes:
@@ -166,6 +189,6 @@ def _merged(body: bytes, rule: FaultRule) -> bytes:
         document = json.loads(body)
     except ValueError:
         return body
-    if not isinstance(document, dict) or not isinstance(rule.content, dict):
+    if not isinstance(document, dict):
         return body
     return json.dumps({**document, **rule.content}).encode()

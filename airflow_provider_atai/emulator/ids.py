@@ -1,4 +1,4 @@
-"""Ids in the forms that the service's own ids have."""
+"""Ids in the same forms as the service's own ids."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ MAX_JOB_ID_LENGTH = 64
 
 
 def type_id(prefix: str) -> str:
-    """
-    Return ``<prefix>_<26 digits>``: a random UUID version 4 as one number in Crockford's base 32.
-
-    :param prefix: such as ``job``, ``fil``, ``upl`` or ``org``.
-    """
+    """Return ``<prefix>_<26 digits>``: a random UUID version 4 as one number in Crockford's base 32."""
     number = uuid.uuid4().int
     digits = []
     for _ in range(_DIGITS):
@@ -25,12 +21,9 @@ def type_id(prefix: str) -> str:
 
 
 def server_job_id(name: str) -> str:
-    """
-    Return the id of a job that was created without one: ``ft-job-<name>-<8 hex>``, at most 64 characters.
-
-    :param name: the job's name; characters that a path would have to quote become hyphens.
-    """
+    """Return an id for a job that has none: ``ft-job-<name>-<8 hex>``, at most 64 characters."""
     tail = uuid.uuid4().hex[:8]
+    # Characters that a path would have to quote become hyphens.
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-") or "job"
     room = MAX_JOB_ID_LENGTH - len("ft-job--") - len(tail)
     return f"ft-job-{slug[:room]}-{tail}"

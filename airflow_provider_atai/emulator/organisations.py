@@ -14,7 +14,7 @@ class Organisations:
     """
     One organisation for each API key. Only hashes of the keys are stored.
 
-    :param keys: the keys to take from the start; empty means those of the last time, or the default key.
+    :param keys: the keys at the start. Empty means those of the last start, or else the default key.
     """
 
     def __init__(self, store: Store, keys: Sequence[str]) -> None:
@@ -26,19 +26,19 @@ class Organisations:
                 self.restore()
 
     def restore(self) -> None:
-        """Take the keys of the start again."""
+        """Give every organisation the key that it had at the start."""
         with self._store.transaction():
-            # Out of the way first: keys may have been handed from one organisation to another meanwhile.
+            # First take all keys away: one may have moved from one organisation to another.
             self._store.write("UPDATE organisations SET key_hash = uuid")
             for position, key_hash in enumerate(self._store.setting("start_keys")):
                 self._give(key_hash, position)
 
     def set_key(self, key: str, position: int = 0) -> None:
         """
-        Give an organisation another key; the one before it is no longer taken.
+        Give an organisation another key. Its last one is refused from then on.
 
-        :param position: 0 for the first organisation, which there always is.
-        :raises ValueError: when the key is that of another organisation.
+        :param position: 0 for the first organisation, which always exists.
+        :raises ValueError: if another organisation has this key.
         """
         owner = self._store.first("SELECT position FROM organisations WHERE key_hash = ?", (_hash(key),))
         if owner is not None and owner["position"] != position:
@@ -46,7 +46,7 @@ class Organisations:
         self._give(_hash(key), position)
 
     def of_header(self, authorization: str) -> str | None:
-        """Return the organisation's uuid for an Authorization header, or None when the key is not known."""
+        """Return the organisation's uuid for an Authorization header, or None if the key is unknown."""
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer":
             return None

@@ -1,7 +1,7 @@
 """
 The pytest fixture ``atai_emulator``.
 
-pytest loads this module in every run of an environment that has the package, so it imports nothing heavy.
+pytest loads this module whenever the package is installed, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def atai_emulator_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
         from airflow_provider_atai.emulator.server import ThreadedServer
         from airflow_provider_atai.emulator.state import Emulator
     except ModuleNotFoundError as error:
-        raise RuntimeError(f"What the fixture atai_emulator needs comes with: {HOW_TO_INSTALL}") from error
+        raise RuntimeError(f"The fixture atai_emulator needs an extra: {HOW_TO_INSTALL}") from error
 
     emulator = Emulator(tmp_path_factory.mktemp("atai_emulator"))
     with ThreadedServer(emulator) as server:
@@ -42,15 +42,14 @@ def atai_emulator(atai_emulator_server: EmulatorControl, monkeypatch: pytest.Mon
     An empty emulator, and the Airflow connection ``atai_default`` to it.
 
     The job clock runs in real time; ``advance``, ``set_time_scale`` and ``pause`` change that. The emulator
-    is in the test's own process: where a test travels in time, the emulator's jobs age with it.
+    is in the test's own process: if a test travels in time, the emulator's jobs age with it.
     """
     atai_emulator_server.reset()
     monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", atai_emulator_server.connection_json)
-    # Some HTTP clients read the one name, some the other; a proxy could not reach the emulator.
+    # A proxy could not reach the emulator. Some HTTP clients read the one name, some the other.
     listed = [os.environ[name] for name in ("no_proxy", "NO_PROXY") if os.environ.get(name)]
-    direct = (
-        "*" if "*" in listed else ",".join([*listed, str(urlsplit(atai_emulator_server.root_url).hostname)])
-    )
+    host = str(urlsplit(atai_emulator_server.root_url).hostname)
+    direct = "*" if "*" in listed else ",".join([*listed, host])
     monkeypatch.setenv("NO_PROXY", direct)
     monkeypatch.setenv("no_proxy", direct)
     return atai_emulator_server

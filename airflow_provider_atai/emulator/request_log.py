@@ -1,4 +1,4 @@
-"""The log of requests, without anything secret in it."""
+"""The log of requests. It holds no secrets."""
 
 from __future__ import annotations
 
@@ -6,37 +6,31 @@ import json
 import sqlite3
 from urllib.parse import parse_qsl, urlencode
 
-from airflow_provider_atai.emulator.clock import real_now
-from airflow_provider_atai.emulator.presigning import SIGNATURE
+from airflow_provider_atai.emulator.clock import microseconds, real_now
+from airflow_provider_atai.emulator.files.parts import SIGNATURE
 from airflow_provider_atai.emulator.store import Store
-from airflow_provider_atai.emulator.timestamps import microseconds
 
 _KEPT = 100_000
 _PRUNE_EVERY = 1_000
 
 
 class RequestLog:
-    """The newest requests of every path but the controls."""
+    """The newest requests, without those to the controls."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def begin(self, method: str, path: str, query: str, fault: int | None) -> int:
-        """Write a request down before it is carried out, and return its number."""
+        """Log a request before it is carried out, and return its number."""
         pk = self._store.insert(
-            "requests",
-            time=real_now(),
-            method=method,
-            path=path,
-            query=_without_signature(query),
-            fault=fault,
+            "requests", time=real_now(), method=method, path=path, query=_unsigned(query), fault=fault
         )
         if pk % _PRUNE_EVERY == 0:
             self._store.write("DELETE FROM requests WHERE pk <= ?", (pk - _KEPT,))
         return pk
 
     def end(self, pk: int, status: int | None, body: bytes | None) -> None:
-        """Add what became of a request: the status, None when the connection was dropped, and a JSON body."""
+        """Add the status of the answer (None: the connection was dropped) and the request's JSON body."""
         text = None if not body else body.decode("utf-8", errors="replace")
         self._store.write("UPDATE requests SET status = ?, body = ? WHERE pk = ?", (status, text, pk))
 
@@ -50,7 +44,7 @@ class RequestLog:
         self._store.write("DELETE FROM requests")
 
 
-def _without_signature(query: str) -> str:
+def _unsigned(query: str) -> str:
     if SIGNATURE not in query:
         return query
     pairs = parse_qsl(query, keep_blank_values=True)
@@ -58,19 +52,12 @@ def _without_signature(query: str) -> str:
 
 
 def _entry(row: sqlite3.Row) -> str:
-    entry = {
-        "time": microseconds(row["time"]),
-        "method": row["method"],
-        "path": row["path"],
-        "query": row["query"],
-        "status": row["status"],
-        "fault": row["fault"],
-        "body": row["body"],
-    }
+    fields = ("method", "path", "query", "status", "fault", "body")
+    entry = {"time": microseconds(row["time"])} | {name: row[name] for name in fields}
     if row["body"] is not None:
         try:
             return json.dumps(entry | {"body": json.loads(row["body"])}, allow_nan=False)
         except (ValueError, RecursionError):
-            # No JSON, or more than JSON allows and Python takes: it stays the text that came.
+            # The body is not JSON, or only Python takes it for JSON: it stays the text that came.
             pass
     return json.dumps(entry)

@@ -1,4 +1,4 @@
-"""The emulator on a socket: in this thread for the command line, in one of its own for tests."""
+"""The emulator on a socket: in this thread for the command line, in its own thread for tests."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from airflow_provider_atai.emulator.app import create_app
 from airflow_provider_atai.emulator.state import Emulator
 
 _SHUTDOWN_SECONDS = 1
-# Longer than any pause between two polls: a pooled connection that is closed just then looks like an outage.
+# Longer than any poll interval: a pooled connection that closes at the wrong moment looks like an outage.
 _IDLE_SECONDS = 3600
 
 
 class Connections:
-    """The open connections by the client's address, so that a fault can close one."""
+    """The open connections by client address, so that a fault can close one."""
 
     def __init__(self) -> None:
         self._transports: dict[tuple[str, int], asyncio.Transport] = {}
 
     def drop(self, scope: Scope) -> None:
-        """Close the connection of a request without another byte."""
+        """Close the connection of a request without sending another byte."""
         transport = self._transports.get(tuple(scope["client"]))
         if transport is not None:
             number = os.dup(transport.get_extra_info("socket").fileno())
-            # Closing alone ends nothing while a process that was forked meanwhile has the socket too. The
-            # error is that of a client that has gone first.
+            # Closing alone ends nothing while a forked process has the socket open, too. The error comes if
+            # the client has closed first.
             with socket.socket(fileno=number) as connection, suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             transport.abort()
 
     def protocol(self) -> type[H11Protocol]:
-        """Return uvicorn's HTTP protocol, made to register its connections here."""
+        """Return uvicorn's HTTP protocol, with connections that register here."""
         transports = self._transports
 
         class Registered(H11Protocol):
@@ -61,8 +61,8 @@ class EmulatorServer(uvicorn.Server):
     """
     A server for one emulator.
 
-    :param listening: a bound socket; it is closed when the server ends.
-    :param on_ready: called in the loop's thread when requests are answered.
+    :param listening: a bound socket. The server closes it at the end.
+    :param on_ready: called in the loop's thread as soon as requests are answered.
     """
 
     def __init__(self, emulator: Emulator, listening: socket.socket, on_ready: Callable[[], None]) -> None:
@@ -72,11 +72,11 @@ class EmulatorServer(uvicorn.Server):
             http=connections.protocol(),
             ws="none",
             lifespan="off",
-            # uvicorn's own configuration would close the log handlers of the process that it runs in.
+            # uvicorn's own logging configuration would close the log handlers of this process.
             log_config=None,
             log_level="warning",
             access_log=False,
-            # A client's address must stay that of its socket: it is how a connection is found.
+            # Connections are found by the client's address, so it must stay that of the socket.
             proxy_headers=False,
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
@@ -87,7 +87,7 @@ class EmulatorServer(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer."""
+        """Begin to answer requests."""
         await super().startup(sockets)
         self._on_ready()
 
@@ -101,13 +101,7 @@ class EmulatorServer(uvicorn.Server):
 
 
 class ThreadedServer:
-    """
-    An emulator in a thread of this process. Use it as a context manager.
-
-    :param emulator: its state.
-    :param host: the address to listen on.
-    :param port: 0 for any free one.
-    """
+    """A context manager that runs an emulator in a thread of this process, by default on a free port."""
 
     def __init__(self, emulator: Emulator, *, host: str = "127.0.0.1", port: int = 0) -> None:
         listening = listen(host, port)
@@ -122,7 +116,7 @@ class ThreadedServer:
         self._thread.start()
         while not self._ready.wait(0.1):
             if not self._thread.is_alive():
-                raise RuntimeError("The emulator's thread ended before it answered")
+                raise RuntimeError("The emulator's thread ended before it could answer requests")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -132,12 +126,12 @@ class ThreadedServer:
 
 def listen(host: str, port: int) -> socket.socket:
     """
-    Return a socket that listens.
+    Return a listening socket.
 
-    :raises OSError: when the address is taken or not one of this machine.
+    :raises OSError: if the address is taken or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sends small answers at once only on sockets that name their protocol, as create_server's do not.
+    # asyncio sends small answers at once only on a socket that names its protocol; create_server's do not.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# The numbers of faults and requests are never given again, not even after a reset: who holds an old one must
-# not read or write what another has.
+# The numbers of faults and requests are never given again, not even after a reset: whoever holds an old
+# number must not read or write another row.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS organisations (
@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS requests (
     query TEXT NOT NULL, status INTEGER, fault INTEGER, body TEXT
 );
 """
+_Values = Sequence[Any] | Mapping[str, Any]
 _EMPTIED_BY_RESET = ("jobs", "outcomes", "files", "uploads", "upload_parts", "faults", "requests")
 _SETTINGS_KEPT_BY_RESET = ("signing_secret", "start_keys", "start_scale")
 
@@ -68,7 +69,7 @@ class Store:
     One connection to the database, used by the server's event loop alone.
 
     :param data_dir: an existing folder.
-    :raises DataDirInUseError: when another emulator has it.
+    :raises DataDirInUseError: if another emulator has it.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -79,27 +80,27 @@ class Store:
         except BlockingIOError:
             self._lock.close()
             raise DataDirInUseError(f"another emulator uses the data directory {data_dir}") from None
-        # The loop may run in another thread than the one that builds the application.
+        # The event loop may run in another thread than the one that builds the application.
         self._connection = sqlite3.connect(
             data_dir / "emulator.sqlite3", isolation_level=None, check_same_thread=False
         )
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA journal_mode = WAL")
-        # Enough to survive the kill of the process; only a crash of the machine can lose the last writes.
+        # This survives a kill of the process; only a crash of the machine can lose the last writes.
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_SCHEMA)
 
-    def all(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    def all(self, statement: str, values: _Values = ()) -> list[sqlite3.Row]:
         """Return every row of a query."""
         return self._connection.execute(statement, values).fetchall()
 
-    def first(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
+    def first(self, statement: str, values: _Values = ()) -> sqlite3.Row | None:
         """Return the first row of a query, or None."""
         row: sqlite3.Row | None = self._connection.execute(statement, values).fetchone()
         return row
 
-    def write(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Carry out one statement that changes something."""
+    def write(self, statement: str, values: _Values = ()) -> sqlite3.Cursor:
+        """Execute one statement that changes something."""
         return self._connection.execute(statement, values)
 
     def insert(self, table: str, **values: Any) -> int:
@@ -111,9 +112,9 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """
-        Make everything in the block happen or nothing of it. Must not be awaited in.
+        Make everything in the block happen, or nothing. The block must not await.
 
-        A block within another one is a part of it.
+        A block inside another one is a part of it.
         """
         if self._connection.in_transaction:
             yield
@@ -132,11 +133,11 @@ class Store:
         return None if row is None else json.loads(row["value"])
 
     def set_setting(self, name: str, value: Any) -> None:
-        """Store a setting: anything that JSON can hold."""
+        """Store a setting, which is anything that JSON can hold."""
         self.write("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
 
     def empty(self) -> None:
-        """Forget everything but the organisations, how the emulator was started, and what signs URLs."""
+        """Forget everything except the organisations, the options of the start, and the signing secret."""
         with self.transaction():
             for table in _EMPTIED_BY_RESET:
                 self.write(f"DELETE FROM {table}")
@@ -144,8 +145,8 @@ class Store:
             self.write(f"DELETE FROM settings WHERE name NOT IN ({marks})", _SETTINGS_KEPT_BY_RESET)
 
     def close(self) -> None:
-        """Close the connection, and leave the data directory to others."""
+        """Close the connection, and free the data directory."""
         self._connection.close()
-        # Closing alone does not unlock it while a process that was forked meanwhile has the file too.
+        # Closing alone does not unlock the file while a forked process has it open, too.
         fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._lock.close()

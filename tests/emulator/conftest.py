@@ -1,4 +1,4 @@
-"""A client of the emulator that hides nothing, and emulators in processes of their own."""
+"""A client that shows everything the emulator answers, and emulators in their own processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JSONL = "application/x-ndjson"
 
 
 class Service:
-    """The emulated API, called as its documents say. Paths begin after the version."""
+    """The emulated API, called as its documents say. Paths leave the version out."""
 
     def __init__(self, control: EmulatorControl, *, prefix: str = "/v0.5", key: str | None = None) -> None:
         self.control = control
@@ -40,7 +40,7 @@ class Service:
     def upload(
         self, name: str = "train.jsonl", content: bytes = b'{"a": 1}\n', file_type: str = JSONL
     ) -> str:
-        """Upload a file directly, in as many parts as the emulator wants; return its uid."""
+        """Upload a file directly, in the parts that the emulator asks for; return its uid."""
         upload = self.initiate(name, len(content), file_type)
         tokens = [self.put_part(part, content) for part in upload["parts"]]
         done = self("POST", f"/files/uploads/{upload['upload_id']}/complete", json={"parts": tokens})
@@ -57,7 +57,7 @@ class Service:
         return dict(answer.json())
 
     def put_part(self, part: dict[str, Any], content: bytes) -> dict[str, Any]:
-        """Send the bytes of one part to storage; return its token as complete wants it."""
+        """Send the bytes of one part to storage; return its token in the form that complete expects."""
         piece = content[part["offset"] : part["offset"] + part["length"]]
         answer = requests.put(part["url"], data=piece, timeout=30)
         assert answer.status_code == 200, answer.text
@@ -70,11 +70,11 @@ class Service:
         return self("POST", path, files={field: (name, content, file_type)})
 
     def create(self, *, file_id: str = "train.jsonl", **changes: Any) -> requests.Response:
-        """Create a job. The file has to be there."""
+        """Create a job for a file that is there already."""
         return self("POST", "/fine-tune/jobs", json=self.body(file_id) | changes)
 
     def created(self, **changes: Any) -> dict[str, Any]:
-        """Upload a file unless it is there, create a job, and return its record."""
+        """Upload a file if it is missing, create a job, and return the job's record."""
         if not self("GET", "/files/metadata/train.jsonl").ok:
             self.upload()
         answer = self.create(**changes)
@@ -107,7 +107,7 @@ class Service:
 
 @pytest.fixture
 def service(atai_emulator: EmulatorControl) -> Iterator[Service]:
-    """Call an empty emulator whose job clock stands still."""
+    """A caller of an empty emulator whose job clock is paused."""
     atai_emulator.pause()
     service = Service(atai_emulator)
     yield service
@@ -140,7 +140,7 @@ class EmulatorProcess:
 
 @pytest.fixture
 def start_emulator() -> Iterator[Callable[..., EmulatorProcess]]:
-    """Start emulators, and end those that the test leaves."""
+    """Start emulators, and end those that the test leaves running."""
     started: list[EmulatorProcess] = []
 
     def start(data_dir: Path | None = None, *options: str) -> EmulatorProcess:

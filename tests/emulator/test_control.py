@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
 
 
-def test_state(service: Any) -> None:
+def test_state_counts_jobs_files_uploads_and_faults(service: Any) -> None:
     service.created()
     service("PUT", f"/fine-tune/jobs/{service.created()['id']}/cancel")
     service.initiate("b.jsonl")
@@ -33,7 +33,7 @@ def test_state(service: Any) -> None:
     assert (clock["scale"], clock["paused"]) == (1, True)
 
 
-def test_the_fixture_sets_the_connection(atai_emulator: EmulatorControl) -> None:
+def test_fixture_sets_the_connection(atai_emulator: EmulatorControl) -> None:
     assert atai_emulator.connection_json == os.environ["AIRFLOW_CONN_ATAI_DEFAULT"]
     assert json.loads(atai_emulator.connection_json) == {
         "conn_type": "atai",
@@ -52,7 +52,7 @@ def test_the_fixture_sets_the_connection(atai_emulator: EmulatorControl) -> None
         (None, "*", None),
     ],
 )
-def test_the_fixture_keeps_its_traffic_from_a_proxy(
+def test_fixture_keeps_its_traffic_from_a_proxy(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     upper: str | None,
@@ -96,7 +96,7 @@ def test_reset_forgets_everything(service: Any) -> None:
     assert service.job(answer.json()["id"])["status"] == "COMPLETED"
 
 
-def test_the_clock_runs_at_its_scale(service: Any) -> None:
+def test_job_clock_runs_at_its_scale(service: Any) -> None:
     with time_machine.travel(datetime.now(UTC), tick=False) as traveller:
         job = service.created()
         service.control.set_time_scale(100)
@@ -109,11 +109,11 @@ def test_the_clock_runs_at_its_scale(service: Any) -> None:
         record = service.job(job["id"])
         assert record["status"] == "STARTING"
         created, updated = (datetime.fromisoformat(record[key]) for key in ("created_at", "updated_at"))
-        # 5 seconds of the job clock, that stood still for the first second.
+        # 5 seconds of a job clock that was paused for the first second.
         assert abs(updated - created - timedelta(seconds=1.05)) < timedelta(milliseconds=1)
 
 
-def test_what_a_jump_passes_happens_at_the_jump(service: Any) -> None:
+def test_changes_that_a_jump_passes_happen_at_the_jump(service: Any) -> None:
     with time_machine.travel(datetime.now(UTC), tick=False) as traveller:
         job = service.created()
         traveller.shift(60)
@@ -124,7 +124,7 @@ def test_what_a_jump_passes_happens_at_the_jump(service: Any) -> None:
         assert updated - created == timedelta(seconds=60)
 
 
-def test_jobs_go_on_ageing_where_real_time_is_set_back(service: Any) -> None:
+def test_jobs_keep_ageing_if_real_time_is_set_back(service: Any) -> None:
     with time_machine.travel(datetime.now(UTC), tick=False) as traveller:
         service.control.resume()
         job = service.created()
@@ -137,9 +137,7 @@ def test_jobs_go_on_ageing_where_real_time_is_set_back(service: Any) -> None:
 
 
 @pytest.mark.parametrize("action", ["stop", "cancel", "set_outcome"])
-def test_what_a_request_changes_changes_then_also_while_the_clock_stands_still(
-    service: Any, action: str
-) -> None:
+def test_request_changes_updated_at_even_while_the_clock_is_paused(service: Any, action: str) -> None:
     with time_machine.travel(datetime.now(UTC), tick=False) as traveller:
         service.control.pause()
         service.created(id="a")
@@ -152,14 +150,14 @@ def test_what_a_request_changes_changes_then_also_while_the_clock_stands_still(
         created, updated = (datetime.fromisoformat(record[key]) for key in ("created_at", "updated_at"))
         assert record["status"] != "REGISTERED"
         assert updated - created == timedelta(seconds=60)
-        # A change that was planned happens when the clock comes to it.
+        # A planned change happens when the clock reaches it.
         traveller.shift(60)
         service.control.advance(9999)
         updated = datetime.fromisoformat(service.job("a")["updated_at"])
         assert updated - created == timedelta(seconds=120 if action == "stop" else 60)
 
 
-def test_updated_at_does_not_go_back_with_the_traveller(service: Any) -> None:
+def test_updated_at_does_not_go_back_with_a_time_traveller(service: Any) -> None:
     with time_machine.travel(datetime.now(UTC), tick=False) as traveller:
         job = service.created()
         traveller.shift(timedelta(days=-2))
@@ -167,7 +165,7 @@ def test_updated_at_does_not_go_back_with_the_traveller(service: Any) -> None:
         assert record["updated_at"] == job["updated_at"]
 
 
-def test_a_switch_does_not_change_what_has_happened_before(service: Any) -> None:
+def test_switch_does_not_change_what_happened_before(service: Any) -> None:
     with time_machine.travel(datetime.now(UTC), tick=False) as traveller:
         service.control.resume()
         service.created(id="a")

@@ -1,4 +1,4 @@
-"""``docs/emulator.md`` says what there is."""
+"""``docs/emulator.md`` is complete and true."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ TEXT = (Path(__file__).resolve().parents[2] / "docs" / "emulator.md").read_text(
 
 
 @pytest.mark.parametrize("name", list(Switches.model_fields))
-def test_every_switch_with_its_default(name: str) -> None:
+def test_every_switch_is_documented_with_its_default(name: str) -> None:
     field = Switches.model_fields[name]
+    assert field.description
     default = json.dumps(field.default).strip('"')
     (row,) = re.findall(rf"^\| `{name}` \|.*$", TEXT, re.MULTILINE)
     assert f"| `{default}` |" in row
-    assert row.endswith(f"| {field.description} |")
+    assert row.endswith(f"| {' '.join(str(field.description).split())} |")
     assert all(f"`{position}`" in row for position in get_args(field.annotation))
 
 
-def test_no_switch_that_there_is_not() -> None:
+def test_no_unknown_switch_is_documented() -> None:
     table = TEXT.partition("| switch |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(Switches.model_fields)
 
 
 @pytest.mark.parametrize("word", [*get_args(Effect), *get_args(BodyKind), *Life.model_fields])
-def test_every_effect_body_and_duration(word: str) -> None:
+def test_every_effect_body_and_duration_is_documented(word: str) -> None:
     assert f"`{word}`" in TEXT
 
 
-def test_every_control() -> None:
+def test_every_control_is_documented() -> None:
     names = [name for name in vars(EmulatorControl) if not name.startswith("_") and name != "close"]
     assert [name for name in names if not re.search(rf"`{name}\b", TEXT)] == []
 
 
-def test_every_error_code() -> None:
-    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.glob("*.py"))
+def test_every_error_code_is_documented() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
     codes = set(re.findall(r'(?:RefusedError\(\s*\d+,|error_entry\()\s*"(\w+)"', source))
     codes |= set(re.findall(r'code(?:: str)? ?= ?"(\w+)"', source))
     assert {"conflict", "upload_not_found", "invalid_parameter", "internal_logic_error"} <= codes

@@ -1,217 +1,120 @@
+"""Which requests a fault rule hits, and which rules are refused."""
+
 from __future__ import annotations
 
-import http.client
-import json
-import threading
-from typing import Any, get_args
-from urllib.parse import urlsplit
+from typing import Any
 
 import pytest
 import requests
 
-from airflow_provider_atai.emulator.faults import BodyKind
+from airflow_provider_atai.emulator.control import EmulatorControlError
+from airflow_provider_atai.emulator.faults import FaultRule
 
 JOBS = "/fine-tune/jobs"
-MESSAGE = "The emulator was told to answer this"
 
 
 @pytest.mark.parametrize(
-    ("rule", "status", "content_type", "body"),
+    ("method", "pattern", "request_", "matches"),
     [
-        ({"body": "detail"}, 503, "application/json", {"detail": MESSAGE}),
-        ({"body": "detail", "message": "No."}, 503, "application/json", {"detail": "No."}),
-        (
-            {"body": "detail_list", "status": 422},
-            422,
-            "application/json",
-            {"detail": [{"loc": ["body"], "msg": MESSAGE, "type": "value_error"}]},
-        ),
-        (
-            {"body": "old_error", "status": 429, "code": "slow", "retry_after": 60},
-            429,
-            "application/json",
-            {"error": {"code": "slow", "message": MESSAGE, "details": {"retry_after": 60}}},
-        ),
-        ({"body": "json", "status": 200, "content": [1, None]}, 200, "application/json", [1, None]),
+        ("*", "**", ("GET", "/v0.5/fine-tune/jobs"), True),
+        ("GET", "**", ("POST", "/v0.5/fine-tune/jobs"), False),
+        ("*", "/fine-tune/jobs", ("POST", "/v0.5/fine-tune/jobs"), True),
+        ("*", "/v0.5/fine-tune/jobs", ("POST", "/v0.5/fine-tune/jobs"), True),
+        ("*", "/fine-tune/jobs", ("GET", "/v0.5/fine-tune/jobs/x"), False),
+        ("*", "/fine-tune/jobs/*", ("GET", "/v0.5/fine-tune/jobs/x"), True),
+        ("*", "/fine-tune/jobs/*", ("GET", "/v0.5/fine-tune/jobs/x/metrics"), False),
+        ("*", "/fine-tune/jobs/*/metrics", ("GET", "/v0.5/fine-tune/jobs/x/metrics"), True),
+        ("*", "/fine-tune/**", ("GET", "/v0.5/fine-tune/jobs/x/metrics"), True),
+        ("*", "/fine-tune/jobs/a.c", ("GET", "/v0.5/fine-tune/jobs/abc"), False),
+        ("*", "/files", ("POST", "/api/files"), True),
+        ("*", "/files/**", ("POST", "/v0.5/files"), True),
+        ("*", "/files/**", ("POST", "/v0.5/files/uploads/initiate"), True),
+        ("*", "/files/**", ("POST", "/v0.5/filesystem"), False),
+        ("*", "/fine-tune/**/metrics", ("GET", "/v0.5/fine-tune/jobs/x/metrics"), True),
+        ("*", "/fine-tune/**/jobs", ("GET", "/v0.5/fine-tune/jobs"), True),
+        ("*", "**/jobs", ("GET", "/v0.5/fine-tune/jobs"), True),
+        ("*", "/**", ("GET", "/v0.5/fine-tune/jobs"), True),
+        ("get", "**", ("GET", "/v0.5/fine-tune/jobs"), True),
+        ("*", "/_storage/**", ("PUT", "/_storage/upl_x/0"), True),
     ],
 )
-def test_answer(service: Any, rule: dict[str, Any], status: int, content_type: str, body: Any) -> None:
-    service.control.add_fault(**rule)
-    answer = service("GET", JOBS)
-    assert (answer.status_code, answer.headers["Content-Type"]) == (status, content_type)
-    assert answer.json() == body
-    assert service("GET", JOBS).json() == []
-
-
-def test_answer_with_the_documented_envelope(service: Any) -> None:
-    service.control.add_fault(status=500, code="internal_logic_error", message="Broken")
-    answer = service("GET", JOBS)
-    assert (answer.status_code, service.code_of(answer)) == (500, "internal_logic_error")
-    assert answer.json()["errors"][0]["message"] == "Broken"
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "content_type", "part"),
-    [
-        ("html", 503, "text/html; charset=utf-8", "<h1>"),
-        ("empty", 503, None, ""),
-        ("url_expired", 403, "application/xml", "Request has expired"),
-        ("token_expired", 400, "application/xml", "<Code>TokenExpired</Code>"),
-    ],
-)
-def test_answer_with_a_body_that_is_no_json(
-    service: Any, body: str, status: int, content_type: str | None, part: str
+def test_rule_matches_method_and_path(
+    method: str, pattern: str, request_: tuple[str, str], matches: bool
 ) -> None:
-    service.control.add_fault(body=body)
-    answer = service("GET", JOBS)
-    assert (answer.status_code, answer.headers.get("Content-Type")) == (status, content_type)
-    assert part in answer.text
-    assert (answer.text == "") is (part == "")
+    assert FaultRule(method=method, path=pattern).matches(*request_) is matches
 
 
-@pytest.mark.parametrize("retry_after", [7, "Wed, 21 Oct 2026 07:28:00 GMT"])
-def test_retry_after(service: Any, retry_after: int | str) -> None:
-    service.control.add_fault(status=429, retry_after=retry_after)
-    assert service("GET", JOBS).headers["Retry-After"] == str(retry_after)
-    assert "Retry-After" not in service("GET", JOBS).headers
+@pytest.mark.parametrize(
+    ("skip", "count", "statuses"),
+    [
+        (0, 1, [503, 200, 200, 200]),
+        (0, 2, [503, 503, 200, 200]),
+        (2, 1, [200, 200, 503, 200]),
+        (1, None, [200, 503, 503, 503]),
+    ],
+)
+def test_rule_skips_and_counts_its_hits(
+    service: Any, skip: int, count: int | None, statuses: list[int]
+) -> None:
+    fault = service.control.add_fault(path=JOBS, skip=skip, count=count)
+    assert [service("GET", JOBS).status_code for _ in statuses] == statuses
+    assert service.control.fired(fault) == statuses.count(503)
+
+
+def test_first_rule_that_applies_wins(service: Any) -> None:
+    first = service.control.add_fault(path=JOBS, status=500)
+    second = service.control.add_fault(path=JOBS, status=502)
+    assert [service("GET", JOBS).status_code for _ in range(3)] == [500, 502, 200]
+    assert (service.control.fired(first), service.control.fired(second)) == (1, 1)
+    assert [request["fault"] for request in service.control.requests()] == [first, second, None]
+
+
+def test_cleared_faults_do_nothing(service: Any) -> None:
+    service.control.add_fault(count=None)
+    assert service("GET", JOBS).status_code == 503
+    service.control.clear_faults()
+    assert (service("GET", JOBS).status_code, service.control.faults()) == (200, [])
+
+
+@pytest.mark.parametrize("forget", ["clear_faults", "reset"])
+def test_fault_number_is_never_reused(service: Any, forget: str) -> None:
+    old = service.control.add_fault(path=JOBS)
+    getattr(service.control, forget)()
+    new = service.control.add_fault(path=JOBS)
+    assert service("GET", JOBS).status_code == 503
+    assert service.control.fired(new) == 1
+    with pytest.raises(EmulatorControlError, match=f"no fault {old}"):
+        service.control.fired(old)
 
 
 @pytest.mark.parametrize(
     "rule",
     [
-        {"effect": "merge", "content": {"status": "ODD"}},
-        {"effect": "delay"},
-        {"effect": "truncate"},
-        *({"body": body} for body in get_args(BodyKind)),
+        {"effect": "explode"},
+        {"status": 42},
+        {"count": 0},
+        {"skip": -1},
+        {"delay": -1},
+        {"no_such": 1},
+        {"body": "x"},
+        {"method": "FETCH"},
+        {"path": "fine-tune/jobs"},
+        {"path": "http://127.0.0.1/v0.5/fine-tune/jobs"},
+        {"path": "*"},
+        {"path": ""},
+        {"path": "/fine-tune/jobs?limit=1"},
+        {"effect": "merge"},
+        {"effect": "merge", "content": [1]},
     ],
 )
-def test_retry_after_comes_with_every_answer(service: Any, rule: dict[str, Any]) -> None:
-    service.control.add_fault(retry_after=7, **rule)
-    assert service("GET", JOBS).headers["Retry-After"] == "7"
+def test_impossible_rule_is_refused(service: Any, rule: dict[str, Any]) -> None:
+    with pytest.raises(EmulatorControlError, match="HTTP 422"):
+        service.control.add_fault(**rule)
+    assert service.control.faults() == []
 
 
-def test_answer_carries_nothing_out(service: Any) -> None:
-    service.upload()
-    service.control.add_fault(method="POST", path=JOBS)
-    assert service.create().status_code == 503
-    assert service.control.jobs() == []
-
-
-def test_answer_to_a_large_request_is_seen(service: Any) -> None:
-    service.control.add_fault(method="PUT", path="/_storage/**", body="token_expired")
-    content = b"x" * 8_000_000
-    (part,) = service.initiate(num_bytes=len(content))["parts"]
-    url = urlsplit(part["url"])
-    # This client gives up when the connection breaks while it still sends, and never sees an early answer.
-    connection = http.client.HTTPConnection(url.netloc, timeout=30)
-    connection.request("PUT", f"{url.path}?{url.query}", body=content)
-    answer = connection.getresponse()
-    assert (answer.status, b"TokenExpired" in answer.read()) == (400, True)
-    connection.close()
-    assert requests.put(part["url"], data=content, timeout=30).status_code == 200
-
-
-@pytest.mark.parametrize(("effect", "jobs"), [("drop_before", 0), ("drop_after", 1)])
-def test_dropped_connection(service: Any, effect: str, jobs: int) -> None:
-    service.upload()
-    fault = service.control.add_fault(method="POST", path=JOBS, effect=effect)
-    with pytest.raises(requests.ConnectionError, match=r"RemoteDisconnected|ConnectionResetError"):
-        service.create()
-    assert len(service.control.jobs()) == jobs
-    assert service.control.fired(fault) == 1
-    assert service.control.requests("POST", f"*{JOBS}")[-1]["status"] is None
-    assert service.create().status_code == 200
-
-
-def test_dropped_midway(service: Any) -> None:
-    job = service.created()
-    service.control.add_fault(path=f"{JOBS}/*", effect="drop_midway")
-    with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.ConnectionError)):
-        service("GET", f"{JOBS}/{job['id']}")
-    assert service.job(job["id"]) == job
-
-
-def test_an_answer_without_a_body_has_no_middle_and_is_dropped_whole(service: Any) -> None:
-    upload = service.initiate(num_bytes=2)
-    service.control.add_fault(path="/files/uploads/**", effect="drop_midway")
-    with pytest.raises(requests.ConnectionError):
-        service("POST", f"/files/uploads/{upload['upload_id']}/abort")
-    assert service.control.state()["unfinished_uploads"] == 0
-
-
-def test_truncated(service: Any) -> None:
-    job = service.created()
-    whole = json.dumps(job, separators=(",", ":"))
-    service.control.add_fault(path=f"{JOBS}/*", effect="truncate")
-    answer = service("GET", f"{JOBS}/{job['id']}")
-    assert answer.status_code == 200
-    assert answer.text == whole[: len(whole) // 2]
-
-
-def test_merge_changes_the_answer_and_nothing_else(service: Any) -> None:
-    service.control.add_fault(path="/files", effect="merge", content={"is_valid": False})
-    answer = service.post_file("a.txt", b"x", "text/plain")
-    assert (answer.status_code, answer.json()["is_valid"], answer.json()["file_id"]) == (200, False, "a.txt")
-    job = service.created()
-    service.control.add_fault(path=f"{JOBS}/*", effect="merge", content={"status": "ODD"})
-    assert service.job(job["id"]) == job | {"status": "ODD"}
-    assert service.job(job["id"]) == job
-
-
-def test_merge_leaves_what_is_no_object(service: Any) -> None:
-    service.control.add_fault(effect="merge", content={"x": 1})
-    assert service("GET", JOBS).json() == []
-
-
-def test_delay_is_between_the_effect_and_the_answer(service: Any) -> None:
-    service.upload()
-    service.control.add_fault(method="POST", path=JOBS, effect="delay", delay=300)
-    with pytest.raises(requests.ReadTimeout):
-        service.session.post(f"{service.control.base_url}{JOBS}", json=service.body(), timeout=0.5)
-    assert len(service.control.jobs()) == 1
-    # The emulator goes on answering meanwhile.
-    assert service.create().status_code == 200
-
-
-def test_delay_passes_the_answer_on(service: Any) -> None:
-    job = service.created()
-    service.control.add_fault(path=f"{JOBS}/*", effect="delay", delay=0.01)
-    assert service.job(job["id"]) == job
-
-
-def test_faults_come_before_the_key(service: Any) -> None:
-    service.control.add_fault(status=502)
-    assert requests.get(f"{service.control.base_url}{JOBS}", timeout=30).status_code == 502
-
-
-def test_the_controls_are_never_hit(service: Any) -> None:
-    service.control.add_fault(count=None, effect="drop_before")
-    assert service.control.state()["faults"] == 1
-
-
-def test_one_dropped_connection_leaves_the_others(service: Any) -> None:
-    service.control.add_fault(path=f"{JOBS}/slow", effect="drop_after", delay=0.2)
-    service.created(id="slow")
-    slow: list[Exception | requests.Response] = []
-
-    def call() -> None:
-        try:
-            slow.append(type(service)(service.control)("GET", f"{JOBS}/slow"))
-        except requests.ConnectionError as error:
-            slow.append(error)
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    answers = [service("GET", JOBS).status_code for _ in range(20)]
-    thread.join()
-    assert answers == [200] * 20
-    assert isinstance(slow[0], requests.ConnectionError)
-
-
-def test_nothing_at_all_comes_over_a_dropped_connection(service: Any) -> None:
-    service.control.add_fault(effect="drop_before")
-    connection = http.client.HTTPConnection(urlsplit(service.control.root_url).netloc, timeout=30)
-    connection.request("GET", "/v0.5/fine-tune/jobs")
-    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
-        connection.getresponse()
-    connection.close()
+def test_infinite_delay_is_refused(service: Any) -> None:
+    url = f"{service.control.root_url}/_emulator/faults"
+    answer = requests.post(url, data=b'{"delay": 1e999}', headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert service.control.faults() == []

@@ -39,7 +39,7 @@ def test_type_id_has_the_documented_form(prefix: str) -> None:
         ("x" * 200, f"ft-job-{'x' * 48}-"),
     ],
 )
-def test_server_job_id(name: str, beginning: str) -> None:
+def test_server_job_id_is_made_from_the_name(name: str, beginning: str) -> None:
     job_id = server_job_id(name)
     assert job_id.startswith(beginning)
     assert re.fullmatch("[0-9a-f]{8}", job_id.removeprefix(beginning))

@@ -1,4 +1,4 @@
-"""What a kill leaves in the middle of something that has several steps."""
+"""A kill in the middle of several steps leaves a consistent state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTENT = b"0123456789ab"
 
 
 class KilledError(BaseException):
-    """Stands for the end of the process: nothing after it is carried out."""
+    """The end of the process: nothing after it is carried out."""
 
 
 def started(data_dir: Path) -> tuple[Emulator, str]:
@@ -34,7 +34,7 @@ def killed_at(
     *,
     before: bool = True,
 ) -> None:
-    """Let the process end before, or after, the first write that is the last: no later one is carried out."""
+    """End the process before, or after, the first write for which ``is_last`` is true."""
     write, is_dead = emulator.store.write, False
 
     def killed(statement: str, values: Any = ()) -> Any:
@@ -80,7 +80,7 @@ def uploaded(data_dir: Path, part_size: int) -> tuple[Emulator, str, str, dict[i
 
 @pytest.mark.parametrize("part_size", [5, 12], ids=["several parts", "one part"])
 @pytest.mark.parametrize("cut_before", ["the file is there", "the upload is over"])
-def test_completing_loses_nothing(
+def test_kill_during_complete_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_size: int, cut_before: str
 ) -> None:
     emulator, org, upload_id, tokens = uploaded(tmp_path, part_size)
@@ -104,7 +104,9 @@ def test_completing_loses_nothing(
     emulator.store.close()
 
 
-def test_an_upload_that_was_begun_takes_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_after_initiate_leaves_an_upload_that_takes_its_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     emulator, org = started(tmp_path)
     killed_at(
         emulator, monkeypatch, lambda statement, _: statement.startswith("INSERT INTO uploads"), before=False
@@ -121,7 +123,7 @@ def test_an_upload_that_was_begun_takes_its_parts(tmp_path: Path, monkeypatch: p
     emulator.store.close()
 
 
-def test_a_part_that_is_sent_again_replaces_the_first_wholly_or_not_at_all(
+def test_kill_while_a_part_is_sent_again_leaves_the_first_intact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator, org, upload_id, tokens = uploaded(tmp_path, 12)
@@ -136,7 +138,7 @@ def test_a_part_that_is_sent_again_replaces_the_first_wholly_or_not_at_all(
     emulator.store.close()
 
 
-def test_the_keys_of_the_start_come_back_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_while_keys_are_restored_loses_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     emulator = Emulator(tmp_path, api_keys=["sk_one", "sk_two"])
     killed_at(emulator, monkeypatch, lambda statement, _: "INTO organisations" in statement)
     with pytest.raises(KilledError):
@@ -149,7 +151,7 @@ def test_the_keys_of_the_start_come_back_together(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("action", ["overwrite", "delete"])
-def test_a_file_is_not_lost_without_its_job_failing(
+def test_kill_while_a_file_is_lost_keeps_file_and_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
     emulator, org = started(tmp_path)

@@ -1,4 +1,4 @@
-"""A killed emulator goes on where it was."""
+"""A killed emulator continues where it stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import requests
 
 @pytest.fixture
 def make_service(service: Any) -> Any:
-    """Return what calls the API of an emulator in another process."""
+    """Return a function that makes callers of an emulator in another process."""
     return type(service)
 
 
@@ -65,7 +65,7 @@ def test_everything_survives_a_kill(start_emulator: Any, make_service: Any, tmp_
     assert [service.job(job_id)["status"] for job_id in ("job-1", "doomed")] == ["CANCELLED", "FAILED"]
 
 
-def test_urls_given_out_before_the_kill_still_work(
+def test_part_urls_from_before_a_kill_still_work(
     start_emulator: Any, make_service: Any, tmp_path: Path
 ) -> None:
     first = start_emulator(tmp_path)
@@ -80,13 +80,13 @@ def test_jobs_age_while_the_emulator_is_down(start_emulator: Any, make_service: 
     first = start_emulator(tmp_path, "--time-scale", "100000")
     make_service(first.control).created(id="job-1")
     first.end(signal.SIGKILL)
-    # Starting takes longer than the 6.4 ms that the job lives.
+    # The start takes longer than the job's life of 6.4 ms.
     second = start_emulator(tmp_path)
     assert make_service(second.control).job("job-1")["status"] == "COMPLETED"
     assert second.control.state()["clock"]["scale"] == 100_000
 
 
-def test_the_scale_of_the_command_line_counts(start_emulator: Any, tmp_path: Path) -> None:
+def test_time_scale_of_the_command_line_wins(start_emulator: Any, tmp_path: Path) -> None:
     start_emulator(tmp_path, "--time-scale", "5").end()
     second = start_emulator(tmp_path, "--time-scale", "7")
     assert second.control.state()["clock"]["scale"] == 7
@@ -95,7 +95,7 @@ def test_the_scale_of_the_command_line_counts(start_emulator: Any, tmp_path: Pat
     assert second.control.state()["clock"]["scale"] == 7
 
 
-def test_reset_gives_back_what_the_emulator_was_started_with_also_after_a_restart(
+def test_reset_restores_the_options_of_the_start_even_after_a_restart(
     start_emulator: Any, make_service: Any, tmp_path: Path
 ) -> None:
     first = start_emulator(tmp_path, "--api-key", "sk_one", "--api-key", "sk_two", "--time-scale", "5")
@@ -111,7 +111,9 @@ def test_reset_gives_back_what_the_emulator_was_started_with_also_after_a_restar
     assert control.state()["clock"]["scale"] == 5
 
 
-def test_keys_survive_unless_others_are_given(start_emulator: Any, make_service: Any, tmp_path: Path) -> None:
+def test_keys_survive_a_restart_unless_others_are_given(
+    start_emulator: Any, make_service: Any, tmp_path: Path
+) -> None:
     first = start_emulator(tmp_path, "--api-key", "sk_one")
     org = make_service(first.control, key="sk_one").created()["org_uuid"]
     first.end(signal.SIGKILL)
@@ -124,7 +126,7 @@ def test_keys_survive_unless_others_are_given(start_emulator: Any, make_service:
     assert job["org_uuid"] == org
 
 
-def test_a_kill_in_the_middle_of_requests_loses_no_answered_job(
+def test_kill_during_requests_loses_no_answered_job(
     start_emulator: Any, make_service: Any, tmp_path: Path
 ) -> None:
     first = start_emulator(tmp_path)

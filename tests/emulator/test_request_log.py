@@ -10,7 +10,7 @@ import pytest
 import requests
 
 
-def test_what_a_request_leaves(service: Any) -> None:
+def test_log_entry_of_a_request(service: Any) -> None:
     service("GET", "/fine-tune/jobs?limit=3&statuses=RUNNING")
     service("POST", "/fine-tune/jobs", json={"name": "é"})
     service("GET", "/fine-tune/jobs/a%20b%2Fc")
@@ -46,7 +46,7 @@ def test_what_a_request_leaves(service: Any) -> None:
     ]
 
 
-def test_a_body_that_is_no_json_after_all_is_kept_as_text(service: Any) -> None:
+def test_body_that_is_not_json_is_kept_as_text(service: Any) -> None:
     service("POST", "/fine-tune/jobs", data=b"{", headers={"Content-Type": "application/json"})
     assert service.control.requests()[0]["body"] == "{"
 
@@ -62,14 +62,14 @@ def test_a_body_that_is_no_json_after_all_is_kept_as_text(service: Any) -> None:
     ],
     ids=["nan", "infinite", "lone surrogate", "deep", "no unicode"],
 )
-def test_no_body_spoils_the_log(service: Any, body: bytes, shown: Any) -> None:
+def test_odd_body_does_not_break_the_log(service: Any, body: bytes, shown: Any) -> None:
     service("POST", "/fine-tune/jobs", data=body, headers={"Content-Type": "application/json"})
     service("GET", "/fine-tune/jobs")
     assert [entry["body"] for entry in service.control.requests()] == [shown, None]
 
 
 @pytest.mark.parametrize("effect", ["answer", "drop_before", "drop_after"])
-def test_the_body_of_a_request_that_a_fault_hits_is_kept(service: Any, effect: str) -> None:
+def test_body_of_a_request_that_a_fault_hits_is_kept(service: Any, effect: str) -> None:
     service.control.add_fault(effect=effect)
     body = service.body("no-such.jsonl")
     with suppress(requests.ConnectionError):
@@ -99,7 +99,7 @@ def test_controls_are_not_logged_and_the_log_can_be_cleared(service: Any) -> Non
     assert service.control.requests() == []
 
 
-def test_filters(service: Any) -> None:
+def test_log_can_be_filtered_by_method_and_path(service: Any) -> None:
     service("GET", "/fine-tune/jobs")
     service("GET", "/fine-tune/jobs/x")
     service("PUT", "/fine-tune/jobs/x/cancel")
@@ -109,7 +109,7 @@ def test_filters(service: Any) -> None:
 
 
 @pytest.mark.parametrize("forget", ["clear_requests", "reset"])
-def test_a_request_that_ends_late_is_not_written_into_another(service: Any, forget: str) -> None:
+def test_request_that_ends_late_does_not_change_another_entry(service: Any, forget: str) -> None:
     connection = http.client.HTTPConnection(urlsplit(service.control.root_url).netloc, timeout=30)
     connection.putrequest("POST", "/v0.5/fine-tune/jobs")
     connection.putheader("Authorization", f"Bearer {service.control.api_key}")

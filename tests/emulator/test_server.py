@@ -1,4 +1,4 @@
-"""The emulator's server as a guest in a process that has other work."""
+"""The emulator's server in a process that also does other work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def emulator(tmp_path: Path) -> Emulator:
 
 
 def connection_to(root_url: str) -> http.client.HTTPConnection:
-    """Return an open connection that has had an answer."""
+    """Return an open connection that was answered once."""
     connection = http.client.HTTPConnection(urlsplit(root_url).netloc, timeout=10)
     connection.request("GET", "/_emulator")
     connection.getresponse().read()
@@ -46,7 +46,7 @@ def test_idle_connections_are_kept_longer_than_any_poll_interval(emulator: Emula
     assert server.config.timeout_keep_alive >= 3600
 
 
-def test_the_end_does_not_wait_for_idle_connections(emulator: Emulator) -> None:
+def test_shutdown_does_not_wait_for_idle_connections(emulator: Emulator) -> None:
     with ThreadedServer(emulator) as server:
         connection = connection_to(server.root_url)
     assert isinstance(connection.sock, socket.socket)
@@ -63,7 +63,7 @@ def test_the_command_does_not_wait_for_idle_connections(start_emulator: Any) -> 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("effect", ["drop_before", "drop_after", "drop_midway"])
-def test_a_forked_process_does_not_keep_a_dropped_connection_open(service: Any, effect: str) -> None:
+def test_forked_process_does_not_keep_a_dropped_connection_open(service: Any, effect: str) -> None:
     connection = connection_to(service.control.root_url)
     service.control.add_fault(effect=effect)
     reading, writing = os.pipe()

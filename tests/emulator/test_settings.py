@@ -244,7 +244,9 @@ POSITIONS: list[tuple[Callable[[Any], Any], Any, Any]] = [
     POSITIONS,
     ids=[f"{behaviour.__name__}={position}" for behaviour, position, _ in POSITIONS],
 )
-def test_switch(service: Any, behaviour: Callable[[Any], Any], position: Any, expected: Any) -> None:
+def test_switch_changes_the_behaviour(
+    service: Any, behaviour: Callable[[Any], Any], position: Any, expected: Any
+) -> None:
     service.control.set_switches(**{behaviour.__name__: position})
     assert behaviour(service) == expected
 
@@ -269,7 +271,7 @@ def test_every_switch_is_tested_in_its_default_position_and_another() -> None:
         {"direct_max_bytes": 2**63},
     ],
 )
-def test_a_switch_or_position_that_there_is_not_is_refused(service: Any, changes: dict[str, Any]) -> None:
+def test_unknown_switch_or_position_is_refused(service: Any, changes: dict[str, Any]) -> None:
     before = service.control.switches()
     with pytest.raises(EmulatorControlError, match="HTTP 400"):
         service.control.set_switches(**changes)
@@ -277,12 +279,12 @@ def test_a_switch_or_position_that_there_is_not_is_refused(service: Any, changes
 
 
 @pytest.mark.parametrize("changes", [{"no_such": 1}, {"running": 0}, {"checkpoints": 0}, {"ingest": -1}])
-def test_a_duration_that_cannot_be_is_refused(service: Any, changes: dict[str, Any]) -> None:
+def test_impossible_duration_is_refused(service: Any, changes: dict[str, Any]) -> None:
     with pytest.raises(EmulatorControlError, match="HTTP 400"):
         service.control.set_life(**changes)
 
 
-def test_durations_are_those_of_the_jobs_made_afterwards(service: Any) -> None:
+def test_durations_apply_to_jobs_that_are_created_afterwards(service: Any) -> None:
     before = service.created()
     service.control.set_life(registered=1, starting=1, running=10, finalizing=1)
     after = service.created()

@@ -1,0 +1,1 @@
+"""The files: their records, their contents, and the uploads that become files."""

@@ -1,0 +1,1 @@
+"""The jobs: what their rows hold, and how time and requests change them."""
