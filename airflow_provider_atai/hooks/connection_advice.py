@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_atai.api.base_url import DEFAULT_BASE_URL
 from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiAuthenticationError,
@@ -23,7 +24,7 @@ _ADVICE_BY_REASON = {
     "timeout": "The service did not answer in time. Check the network, or raise the extra 'timeout'.",
     "dropped": "The service closed the connection without an answer. Try again; if it stays, check the host.",
     "connection": "Airflow cannot read the connection. Check its secrets backend.",
-    "url": "The host of the connection is not an address. Write it like https://api.u1.archetypeai.app/v0.5.",
+    "url": f"The host of the connection is not a valid address. Write it like {DEFAULT_BASE_URL}.",
 }
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_atai.api.base_url import DEFAULT_BASE_URL
 from airflow_provider_atai.errors import AtaiConfigurationError
 
-DEFAULT_BASE_URL = "https://api.u1.archetypeai.app/v0.5"
 DEFAULT_CONNECT_SECONDS = 10.0
 DEFAULT_READ_SECONDS = 60.0
 KNOWN_EXTRAS = ("timeout", "verify", "proxy", "console_url_template")

@@ -26,12 +26,12 @@ def test_every_spelling_of_an_endpoint_is_understood(written: str, meant: str) -
 @pytest.mark.parametrize(
     ("written", "complaint"),
     [
-        ("", "no http:// or https:// address"),
-        ("api.u1.archetypeai.app", "no http:// or https:// address"),
-        ("api.u1.archetypeai.app/v0.5", "no http:// or https:// address"),
-        ("ftp://api.u1.archetypeai.app", "no http:// or https:// address"),
-        ("https://", "no http:// or https:// address"),
-        ("https:///v0.5", "no http:// or https:// address"),
+        ("", "is not an http:// or https:// address"),
+        ("api.u1.archetypeai.app", "is not an http:// or https:// address"),
+        ("api.u1.archetypeai.app/v0.5", "is not an http:// or https:// address"),
+        ("ftp://api.u1.archetypeai.app", "is not an http:// or https:// address"),
+        ("https://", "is not an http:// or https:// address"),
+        ("https:///v0.5", "is not an http:// or https:// address"),
         ("https://host:port/v0.5", "cannot be read"),
         ("https://host:99999/v0.5", "cannot be read"),
         ("https://[::1/v0.5", "cannot be read"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_atai.api.client import AtaiClient, normalise_api_key, normalise_timeout
+from airflow_provider_atai.api.transport import Answer, Transport
 from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiAuthenticationError,
@@ -148,7 +149,7 @@ def test_http_errors(
 
 def test_a_gateways_page_is_told_from_an_answer_of_the_api(bad_server: BadServer, client: AtaiClient) -> None:
     bad_server.answer(http_answer(404, "<html><title>nginx</title>", content_type="text/html"))
-    with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page, not the API's answer: nginx"):
+    with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page, not the API's response: nginx"):
         client.request("GET", "x")
 
 
@@ -355,11 +356,50 @@ def test_an_answer_that_makes_no_sense_is_not_repeated(bad_server: BadServer, cl
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_a_call_can_ask_for_fewer_attempts(bad_server: BadServer, client: AtaiClient, attempts: int) -> None:
+def test_with_options_bounds_the_attempts(bad_server: BadServer, client: AtaiClient, attempts: int) -> None:
     bad_server.answer(http_answer(503))
     with pytest.raises(AtaiServerError):
-        client.request("GET", "x", max_attempts=attempts)
+        client.with_options(max_attempts=attempts).request("GET", "x")
     assert len(bad_server.requests) == attempts
+
+
+def test_with_options_leaves_the_client_as_it_is(bad_server: BadServer, client: AtaiClient) -> None:
+    bad_server.answer(silence)
+    hasty = client.with_options(timeout=0.5, max_attempts=1)
+    with pytest.raises(AtaiTimeoutError, match="within 0.5 s"):
+        hasty.request("GET", "x")
+    with pytest.raises(ValueError, match="positive number of seconds"):
+        client.with_options(timeout=0)
+    bad_server.answer(http_answer(503), http_answer(503), http_answer(503), http_answer(200, "[7]"))
+    assert client.with_options().request("GET", "x") == [7]
+
+
+class TestTransport:
+    class Canned(Transport):
+        """Answers without a network."""
+
+        def __init__(self) -> None:
+            super().__init__(verify=True, proxy=None)
+            self.sent: list[tuple[str, str, str | None]] = []
+            self.is_closed = False
+
+        def exchange(self, method: str, url: str, *, token: str | None = None, **rest: Any) -> Answer:
+            self.sent.append((method, url, token))
+            return Answer(200, {"ETag": "e"}, b"[7]")
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    def test_a_client_sends_over_the_transport_that_it_is_given(self) -> None:
+        transport = self.Canned()
+        with AtaiClient(base_url="http://service.invalid", api_key=API_KEY, transport=transport) as client:
+            assert client.with_options(max_attempts=1).request("GET", "x") == [7]
+            assert client.put_part("http://storage.invalid/part", b"data") == "e"
+        assert transport.sent == [
+            ("GET", "http://service.invalid/v0.5/x", API_KEY),
+            ("PUT", "http://storage.invalid/part", None),
+        ]
+        assert transport.is_closed
 
 
 def test_retry_after_is_obeyed_and_capped(
@@ -477,7 +517,7 @@ class TestPutPart:
                 AtaiBadRequestError,
                 r"PUT /key\?\*\*\*",
             ),
-            (http_answer(200), AtaiResponseError, "without an ETag"),
+            (http_answer(200), AtaiResponseError, "sent no ETag"),
             (
                 http_answer(307, Location="https://elsewhere.example/?X-Amz-Signature=secret"),
                 AtaiResponseError,

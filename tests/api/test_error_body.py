@@ -102,14 +102,14 @@ def test_a_body_that_says_nothing_has_no_entries(body: object) -> None:
         (
             b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
             "text/html",
-            ErrorDetail("an HTML page, not the API's answer: 502 Bad Gateway"),
+            ErrorDetail("an HTML page, not the API's response: 502 Bad Gateway"),
         ),
         (
-            b"<html><head><style>p {}</style></head><body><script>x()</script><p>Sorry, no.</p></body>",
+            b"<html><body><p>Sorry, no.</p></body>",
             "text/html; charset=utf-8",
-            ErrorDetail("an HTML page, not the API's answer: Sorry, no."),
+            ErrorDetail("an HTML page, not the API's response: no title, status 502"),
         ),
-        (b"<!doctype html>", "", ErrorDetail("an HTML page, not the API's answer: no text, status 502")),
+        (b"<!doctype html>", "", ErrorDetail("an HTML page, not the API's response: no title, status 502")),
         (
             b"<Error><Code>TokenExpired</Code><Message>The provided token has expired.</Message></Error>",
             "application/xml",

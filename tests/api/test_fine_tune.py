@@ -17,8 +17,8 @@ from airflow_provider_atai.api.fine_tune import (
     FineTuneJob,
     JobMetrics,
     JobStatus,
-    parse_timestamp,
 )
+from airflow_provider_atai.api.timestamps import parse_timestamp
 from airflow_provider_atai.errors import (
     AtaiBadRequestError,
     AtaiConflictError,
@@ -55,14 +55,13 @@ class TestRecord:
     def test_the_documented_record(self) -> None:
         job = FineTuneJob.from_record(RECORD)
         assert (job.id, job.name, job.status) == (RECORD["id"], "my-finetune-run", "COMPLETED")
-        assert (job.uuid, job.org_uuid) == (RECORD["uuid"], RECORD["org_uuid"])
+        assert job.uuid == RECORD["uuid"]
         assert job.config == RECORD["config"]
         assert job.created_at == CREATED
         assert isinstance(job.created_at, pendulum.DateTime)
         assert job.created_at.timezone_name == "UTC"
         assert job.updated_at == pendulum.datetime(2026, 4, 27, 15)
         assert job.inference_config_path == "s3://bucket/config.yaml"
-        assert job.extra == {}
         assert job.is_terminal
 
     def test_the_least_that_is_a_record(self) -> None:
@@ -73,7 +72,7 @@ class TestRecord:
     def test_nulls_are_nothing(self) -> None:
         nulls = dict.fromkeys(RECORD) | {"id": "a", "status": "RUNNING"}
         job = FineTuneJob.from_record(nulls)
-        assert job == FineTuneJob(id="a", name="", status="RUNNING", extra={"config": None})
+        assert job == FineTuneJob(id="a", name="", status="RUNNING")
 
     @pytest.mark.parametrize("status", ["PAUSED", "completed", "COMPLETED ", "SUCCEEDED"])
     def test_a_status_that_is_not_listed_is_kept_and_not_over(self, status: str) -> None:
@@ -81,14 +80,9 @@ class TestRecord:
         assert job.status == status
         assert not job.is_terminal
 
-    def test_unknown_fields_are_kept(self) -> None:
-        job = FineTuneJob.from_record(RECORD | {"price": 5, "error": {"why": "x"}})
-        assert job.extra == {"price": 5, "error": {"why": "x"}}
-
-    def test_the_answer_itself_is_left_alone(self) -> None:
-        record = dict(RECORD)
-        FineTuneJob.from_record(record)
-        assert record == RECORD
+    def test_unknown_fields_are_ignored(self) -> None:
+        odd = RECORD | {"price": 5, "error": {"why": "x"}}
+        assert FineTuneJob.from_record(odd) == FineTuneJob.from_record(RECORD)
 
     @pytest.mark.parametrize(
         ("field", "value"),
@@ -103,10 +97,11 @@ class TestRecord:
             ("config", "x"),
         ],
     )
-    def test_a_field_of_the_wrong_type_is_set_aside(self, field: str, value: object) -> None:
-        job = FineTuneJob.from_record(RECORD | {field: value})
-        assert job.extra == {field: value}
-        assert not getattr(job, field)
+    def test_a_field_of_the_wrong_type_is_ignored(self, field: str, value: object) -> None:
+        odd = FineTuneJob.from_record(RECORD | {field: value})
+        absent = {name: known for name, known in RECORD.items() if name != field}
+        assert odd == FineTuneJob.from_record(absent)
+        assert not getattr(odd, field)
 
     @pytest.mark.parametrize(
         ("record", "complaint"),
@@ -256,7 +251,7 @@ class TestBadAnswers:
         ] * 2
         bad_server.answer(b"")
         with pytest.raises(AtaiConnectionError):
-            getattr(api, action)(RECORD["id"], timeout=1.0, max_attempts=1)
+            getattr(api.with_options(timeout=1.0, max_attempts=1), action)(RECORD["id"])
         assert len(bad_server.requests) == 3
 
 
@@ -288,7 +283,6 @@ class TestEmulator:
         )
         assert (created.id, created.name, created.status) == ("my.id", "run", "REGISTERED")
         assert created.config["model"] == "Newton::c2_4_3b_251215dfe6a746"
-        assert created.extra == {}
         assert api.metrics("my.id").last_checkpoint_step is None
         atai_emulator.advance(100_000)
         done = api.get("my.id")
@@ -301,7 +295,6 @@ class TestEmulator:
         assert done.updated_at > created.created_at
         metrics = api.metrics("my.id")
         assert metrics.records[-1]["step"] == metrics.last_checkpoint_step
-        assert len(api.metrics("my.id", limit=2, offset=1).records) == 2
 
     def test_list_with_limit_offset_and_statuses(
         self, api: FineTuneApi, atai_emulator: EmulatorControl

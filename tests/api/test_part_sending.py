@@ -16,8 +16,13 @@ import pytest
 
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.files import FilesApi
-from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError
-from airflow_provider_atai.errors import AtaiBadRequestError, AtaiConnectionError, AtaiPermissionError
+from airflow_provider_atai.errors import (
+    AtaiBadRequestError,
+    AtaiConnectionError,
+    AtaiPermissionError,
+    SourceChangedError,
+    SourceUnreadableError,
+)
 from tests.api.uploads import CONTENT, Source, calls, content_of, puts, send
 
 if TYPE_CHECKING:
@@ -42,8 +47,10 @@ class Meeting(Source):
 class Sizeable:
     """A file of any size that takes no memory."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    file_type = "text/plain"
+
+    def __init__(self, num_bytes: int) -> None:
+        self.num_bytes = num_bytes
         self.reads: list[int] = []
 
     def open(self) -> BinaryIO:
@@ -58,7 +65,7 @@ class Sizeable:
 
             def read(self, size: int = -1) -> bytes:
                 source.reads.append(size)
-                block = bytes(min(size, source.size - self.position))
+                block = bytes(min(size, source.num_bytes - self.position))
                 self.position += len(block)
                 return block
 
@@ -214,7 +221,7 @@ def test_a_part_is_stopped_in_its_middle(api: FilesApi, atai_emulator: EmulatorC
             return Zeros()  # type: ignore[return-value]
 
     with pytest.raises(SourceUnreadableError):
-        send(api, TwoParts(), num_bytes=2 * part_size, threads=2)
+        send(api, TwoParts(num_bytes=2 * part_size), threads=2)
     assert upload_threads() == []
     assert len(reads) < 60
 
@@ -309,7 +316,7 @@ def test_memory_does_not_grow_with_the_file_or_its_parts(
     source = Sizeable(LARGE)
     tracemalloc.start()
     try:
-        send(api, source, num_bytes=LARGE, threads=3)
+        send(api, source, threads=3)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -322,8 +329,10 @@ _UPLOADER = """
 import io, logging, sys
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.files import FilesApi
+from airflow_provider_atai.api.upload import upload
 
 class Source:
+    num_bytes, file_type = 20, "text/plain"
     def open(self):
         return io.BytesIO(b"0123456789abcdefghij")
     def check_unchanged(self):
@@ -333,9 +342,7 @@ def progress(there, total):
     print(there, flush=True)
 
 with AtaiClient(base_url=sys.argv[1], api_key=sys.argv[2]) as client:
-    FilesApi(client).upload(
-        Source(), file_id="a.txt", file_type="text/plain", num_bytes=20, on_progress=progress
-    )
+    upload(FilesApi(client), Source(), file_id="a.txt", on_progress=progress)
 """
 
 

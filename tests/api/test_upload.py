@@ -8,7 +8,6 @@ import pytest
 
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.files import FilesApi
-from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError, UploadGoneError
 from airflow_provider_atai.errors import (
     AtaiAuthenticationError,
     AtaiBadRequestError,
@@ -18,6 +17,9 @@ from airflow_provider_atai.errors import (
     AtaiPermissionError,
     AtaiResponseError,
     AtaiServerError,
+    SourceChangedError,
+    SourceUnreadableError,
+    UploadGoneError,
 )
 from tests.api.conftest import API_KEY, BadServer, http_answer
 from tests.api.uploads import CONTENT, Source, calls, content_of, puts, send
@@ -100,7 +102,7 @@ def test_urls_that_stay_refused_end_the_upload_and_free_the_name(
     assert puts(atai_emulator) == ["0", "0", "0"]
     assert calls(atai_emulator)[-1] == "POST abort"
     atai_emulator.set_switches(presigned_url_seconds=3600)
-    send(api, num_bytes=5, source=Source(b"other"))
+    send(api, Source(b"other", num_bytes=5))
     assert content_of(api) == b"other"
 
 
@@ -404,7 +406,7 @@ class TestOddSessions:
         if adopted:
             assert send(odd).file_id == "a.txt"
         else:
-            with pytest.raises(UploadGoneError, match="finished or given up by somebody else"):
+            with pytest.raises(UploadGoneError, match="Somebody else finished or aborted"):
                 send(odd)
 
     @pytest.mark.parametrize("file_uid", [None, "mine"])
@@ -518,6 +520,6 @@ class TestOddSessions:
     ) -> None:
         unfinished = self.session(bad_server, (1, 10, 10), is_resume=True, num_parts=2)
         bad_server.answer(unfinished, http_answer(409, "{}"), unfinished)
-        with pytest.raises(AtaiError, match="could not be dropped; nothing was sent"):
+        with pytest.raises(AtaiError, match="could not be aborted; nothing was sent"):
             send(odd, trust_unfinished=False)
         assert len(bad_server.requests) == 3

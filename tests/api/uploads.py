@@ -6,22 +6,43 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from airflow_provider_atai.api.upload import SourceChangedError
+from airflow_provider_atai.api.upload import upload
+from airflow_provider_atai.errors import SourceChangedError
 
 if TYPE_CHECKING:
-    from airflow_provider_atai.api.files import FilesApi, StoredFile
+    from airflow_provider_atai.api.file_records import StoredFile
+    from airflow_provider_atai.api.files import FilesApi
+    from airflow_provider_atai.api.part_sending import UploadSource
     from airflow_provider_atai.emulator.control import EmulatorControl
 
 CONTENT = b"0123456789abcdefghij"
 PART_SIZE = 6
 PARTS = [CONTENT[start : start + PART_SIZE] for start in range(0, len(CONTENT), PART_SIZE)]
 
+METADATA: dict[str, Any] = {
+    "file_id": "a.jsonl",
+    "file_uid": "fil_32b6x7g3nt8q4vwmnf73rc9cqb",
+    "is_valid": True,
+    "file_type": "application/x-ndjson",
+    "num_bytes": 16,
+    "file_status": "FILE_STATUS_REGISTERED",
+    "file_attributes": {},
+}
+PART = {"part_number": 0, "url": "https://s3/x?X-Amz-Signature=secret", "offset": 0, "length": 16}
+
 
 class Source:
-    """A file in memory that can change or break at will."""
+    """
+    A text file in memory that can change or break at will.
 
-    def __init__(self, content: bytes = CONTENT) -> None:
+    :param num_bytes: the announced size, which ``content`` need not have.
+    """
+
+    file_type = "text/plain"
+
+    def __init__(self, content: bytes = CONTENT, *, num_bytes: int = len(CONTENT)) -> None:
         self.content = content
+        self.num_bytes = num_bytes
         self.opened = 0
         self.changed = False
         self.on_open: Callable[[Source], None] = lambda source: None
@@ -36,21 +57,13 @@ class Source:
             raise SourceChangedError("it changed")
 
 
-def send(api: FilesApi, source: Source | None = None, **changes: Any) -> StoredFile:
+def send(api: FilesApi, source: UploadSource | None = None, **changes: Any) -> StoredFile:
     """Send the file, one part after the other unless ``threads`` says otherwise."""
-    arguments: dict[str, Any] = {
-        "file_id": "a.txt",
-        "file_type": "text/plain",
-        "num_bytes": len(CONTENT),
-        "threads": 1,
-    }
-    return api.upload(source or Source(), **{**arguments, **changes})
+    return upload(api, source or Source(), **{"file_id": "a.txt", "threads": 1, **changes})
 
 
 def content_of(api: FilesApi, file_id: str = "a.txt") -> bytes:
-    content = io.BytesIO()
-    api.download(file_id, content)
-    return content.getvalue()
+    return b"".join(api.stream(file_id))
 
 
 def calls(emulator: EmulatorControl) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -115,10 +114,8 @@ def upload(path: Any = PATH) -> dict[str, Any]:
 
 
 def stored(emulator: EmulatorControl, file_id: str) -> bytes:
-    content = io.BytesIO()
     with AtaiClient(base_url=emulator.base_url, api_key=emulator.api_key) as client:
-        FilesApi(client).download(file_id, content)
-    return content.getvalue()
+        return b"".join(FilesApi(client).stream(file_id))
 
 
 def test_it_is_read_by_ranges_and_sent_in_parts(

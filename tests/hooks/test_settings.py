@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_provider_atai.api.base_url import DEFAULT_BASE_URL
 from airflow_provider_atai.errors import AtaiConfigurationError
-from airflow_provider_atai.hooks.settings import DEFAULT_BASE_URL, ClientSettings, client_settings
+from airflow_provider_atai.hooks.settings import ClientSettings, client_settings
 
 EMPTY = {"host": None, "port": None, "schema": None, "password": None, "extra": {}, "environ": {}}
 KEY = "sk_secret"
