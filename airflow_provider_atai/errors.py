@@ -114,11 +114,7 @@ class AtaiTimeoutError(AtaiConnectionError):
 
 
 class AtaiResponseError(RetryableError):
-    """
-    The service sent a successful response or a redirect that the API does not document.
-
-    It says nothing about the job: "could not look" is never taken for "not there".
-    """
+    """A successful response or a redirect that the API does not document; it says nothing about the job."""
 
 
 class AtaiApiError(AtaiError):
@@ -177,11 +173,7 @@ class AtaiNotFoundError(AtaiApiError, PermanentError):
 
 
 class AtaiGatewayNotFoundError(AtaiApiError, RetryableError):
-    """
-    404 with a body that is not JSON: a gateway in front of the service, or a wrong base URL.
-
-    It says nothing about the job or file in question.
-    """
+    """404 without a JSON body: a gateway or a wrong base URL; it says nothing about the job or file."""
 
 
 class AtaiConflictError(AtaiApiError, PermanentError):

@@ -78,13 +78,13 @@ def test_extras(extra, expected):
         ({"password": None}, "has no API key. Put the key"),
         ({"password": "  "}, "has no API key"),
         ({"extra": {"api_key": KEY}}, "unknown extras: api_key"),
-        ({"extra": {"verfy": False}}, "unknown extras: verfy. Known are: timeout, verify"),
+        ({"extra": {"verfy": False}}, "unknown extras: verfy. Known extras: timeout, verify"),
         ({"extra": {"timeout": 0}}, "timeout .* number of seconds above 0"),
         ({"extra": {"timeout": "soon"}}, "timeout"),
         ({"extra": {"timeout": "nan"}}, "timeout"),
         ({"extra": {"timeout": [5]}}, "timeout"),
         ({"extra": {"verify": 1}}, "verify .* true, false or the path"),
-        ({"extra": {"console_url_template": "https://c/jobs"}}, "must hold {job_id}"),
+        ({"extra": {"console_url_template": "https://c/jobs"}}, "must contain {job_id}"),
     ],
 )
 def test_what_is_wrong_is_said_without_the_key(fields, says):

@@ -586,9 +586,9 @@ class TestDelete:
         [
             (None, "file_ids is None"),
             ("a.jsonl", r"must be a list, not the string 'a.jsonl'. Write file_ids=\['a.jsonl'\]"),
-            ([""], "is no file id"),
-            ([["a"]], "is no file id"),
-            ([5], "is no file id"),
+            ([""], "is not a file id"),
+            ([["a"]], "is not a file id"),
+            ([5], "is not a file id"),
             ({"name": "x"}, "has no file_ids"),
             ([{"file_ids": "a.jsonl"}], "must be a list, not the string"),
             ([{"file_ids": []}], "non-empty list"),
