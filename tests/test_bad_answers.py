@@ -1,4 +1,4 @@
-"""What a person on call sees when the service, the network or an argument is not as it should be."""
+"""What a person on call sees if the service, the network or an argument is faulty."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def answer(content, status=200, content_type="application/json"):
 
 @contextmanager
 def service(monkeypatch, scripted, *, tls=False, **extra):
-    """Serve one answer to every request, and let ``atai_default`` lead there."""
+    """Send one response to every request, and point ``atai_default`` there."""
     status, headers, body = scripted
 
     class Handler(BaseHTTPRequestHandler):
@@ -251,7 +251,7 @@ def test_a_host_that_is_none(monkeypatch, clock, host, says):  # noqa: F811
     ["../files", "..", ".", "a/b", "a?b=1", "a#b", "a b", "a%2Fb", "a\nb", "None ", "x" * 65, 7],
 )
 @pytest.mark.parametrize("operator", [FineTuneJobSensor, StopFineTuneJobOperator])
-def test_a_job_id_that_could_address_something_else(atai_emulator, job_id, operator):
+def test_a_job_id_that_could_address_something_else_is_not_sent(atai_emulator, job_id, operator):
     def build():
         task = operator(task_id="t", job_id="{{ later }}")
         task.job_id = job_id
@@ -286,7 +286,7 @@ def test_an_odd_job_id_is_quoted(atai_emulator, job_id):
         ("noname", b"x", "suffixes"),
     ],
 )
-def test_a_dataset_that_is_none_is_never_sent(atai_emulator, tmp_path, name, content, says):
+def test_a_malformed_dataset_is_never_sent(atai_emulator, tmp_path, name, content, says):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)

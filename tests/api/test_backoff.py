@@ -89,7 +89,7 @@ def test_backoff_without_a_response_has_no_retry_after() -> None:
     assert backoff(1, error, first=4.0, longest=40.0, longest_retry_after=90.0, jitter=0.5) == 4.0
 
 
-def test_an_error_that_is_not_the_services_is_not_repeated() -> None:
+def test_another_exception_is_not_retried() -> None:
     calls = []
 
     def call() -> None:
@@ -101,7 +101,7 @@ def test_an_error_that_is_not_the_services_is_not_repeated() -> None:
     assert len(calls) == 1
 
 
-def test_the_last_failure_is_raised() -> None:
+def test_the_error_of_the_last_attempt_is_raised() -> None:
     failures = iter([http_error(503), http_error(502), http_error(404)])
     slept: list[float] = []
 

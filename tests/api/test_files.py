@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
 
 
-class TestBadAnswers:
+class TestScriptedResponses:
     @pytest.fixture
     def api(self, client: AtaiClient) -> FilesApi:
         return FilesApi(client)
 
-    def test_metadata_of_another_file(self, bad_server: BadServer, api: FilesApi) -> None:
+    def test_metadata_of_another_file_is_refused(self, bad_server: BadServer, api: FilesApi) -> None:
         bad_server.answer(http_answer(200, json.dumps(METADATA)))
         with pytest.raises(
             AtaiResponseError, match=r"asked for file b.jsonl and answered with file 'a.jsonl'"
         ):
             api.metadata("b.jsonl")
 
-    def test_a_deletion_that_is_not_valid_is_a_failure(self, bad_server: BadServer, api: FilesApi) -> None:
+    def test_a_deletion_that_is_not_valid_raises(self, bad_server: BadServer, api: FilesApi) -> None:
         bad_server.answer(http_answer(200, '{"is_valid": false}'))
         with pytest.raises(AtaiResponseError, match="is not valid"):
             api.delete("a.jsonl")
@@ -61,7 +61,9 @@ class TestBadAnswers:
             [PART | {"part_number": 3, "url": 5}],
         ],
     )
-    def test_urls_for_other_parts(self, bad_server: BadServer, api: FilesApi, parts: object) -> None:
+    def test_urls_for_other_parts_are_refused(
+        self, bad_server: BadServer, api: FilesApi, parts: object
+    ) -> None:
         bad_server.answer(http_answer(200, json.dumps({"parts": parts})))
         with pytest.raises(AtaiResponseError):
             api.part_urls("u", [3])
@@ -95,13 +97,15 @@ class TestEmulator:
         assert (known.file_uid, known.num_bytes, known.is_usable) == (stored.file_uid, 8, True)
         assert b"".join(api.stream("a b.csv")) == b"a,b\n1,2\n"
 
-    def test_fresh_urls_for_parts(self, api: FilesApi, atai_emulator: EmulatorControl) -> None:
+    def test_part_urls_come_in_the_order_asked_for(
+        self, api: FilesApi, atai_emulator: EmulatorControl
+    ) -> None:
         atai_emulator.set_switches(part_size=3)
         session = api.initiate(filename="a.csv", file_type="text/csv", num_bytes=8)
         fresh = api.part_urls(session.upload_id, [2, 0])
         assert [(part.part_number, part.offset, part.length) for part in fresh] == [(2, 6, 2), (0, 0, 3)]
 
-    def test_delete_abort_and_refusals(self, api: FilesApi) -> None:
+    def test_delete_and_abort_free_the_name(self, api: FilesApi) -> None:
         self.store(api, "a.csv")
         with pytest.raises(AtaiConflictError):
             api.initiate(filename="a.csv", file_type="text/csv", num_bytes=8)

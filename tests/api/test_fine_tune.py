@@ -45,14 +45,14 @@ RECORD: dict[str, Any] = {
 CREATED = pendulum.datetime(2026, 4, 27, 14, 32, 18, 421000)
 
 
-def test_every_status_is_either_over_or_not() -> None:
+def test_every_status_is_either_terminal_or_active() -> None:
     assert TERMINAL_STATUSES | set(ACTIVE_STATUSES) == {status.value for status in JobStatus}
     assert not TERMINAL_STATUSES & set(ACTIVE_STATUSES)
     assert str(JobStatus.RUNNING) == "RUNNING"
 
 
 class TestRecord:
-    def test_the_documented_record(self) -> None:
+    def test_the_documented_record_is_read(self) -> None:
         job = FineTuneJob.from_record(RECORD)
         assert (job.id, job.name, job.status) == (RECORD["id"], "my-finetune-run", "COMPLETED")
         assert job.uuid == RECORD["uuid"]
@@ -64,18 +64,18 @@ class TestRecord:
         assert job.inference_config_path == "s3://bucket/config.yaml"
         assert job.is_terminal
 
-    def test_the_least_that_is_a_record(self) -> None:
+    def test_a_record_needs_only_id_and_status(self) -> None:
         job = FineTuneJob.from_record({"id": "a", "status": "RUNNING"})
         assert job == FineTuneJob(id="a", name="", status="RUNNING")
         assert not job.is_terminal
 
-    def test_nulls_are_nothing(self) -> None:
+    def test_null_fields_count_as_absent(self) -> None:
         nulls = dict.fromkeys(RECORD) | {"id": "a", "status": "RUNNING"}
         job = FineTuneJob.from_record(nulls)
         assert job == FineTuneJob(id="a", name="", status="RUNNING")
 
     @pytest.mark.parametrize("status", ["PAUSED", "completed", "COMPLETED ", "SUCCEEDED"])
-    def test_a_status_that_is_not_listed_is_kept_and_not_over(self, status: str) -> None:
+    def test_an_undocumented_status_is_kept_and_active(self, status: str) -> None:
         job = FineTuneJob.from_record(RECORD | {"status": status})
         assert job.status == status
         assert not job.is_terminal
@@ -119,7 +119,7 @@ class TestRecord:
             (RECORD | {"status": ["RUNNING"]}, "whose status is a list"),
         ],
     )
-    def test_what_is_no_record_says_nothing_about_the_job(self, record: object, complaint: str) -> None:
+    def test_a_malformed_record_is_refused(self, record: object, complaint: str) -> None:
         with pytest.raises(AtaiResponseError, match=complaint):
             FineTuneJob.from_record(record)
 
@@ -143,12 +143,12 @@ class TestRecord:
         (1.5, None),
     ],
 )
-def test_timestamps(text: object, moment: pendulum.DateTime | None) -> None:
+def test_parse_timestamp(text: object, moment: pendulum.DateTime | None) -> None:
     assert parse_timestamp(text) == moment
 
 
 class TestMetrics:
-    def test_the_documented_answer(self) -> None:
+    def test_the_documented_response_is_read(self) -> None:
         record = {
             "step": 200,
             "loss": 1.842,
@@ -171,31 +171,35 @@ class TestMetrics:
             ({"metrics": [1, {"odd": []}, None]}, None, ({"odd": []},)),
         ],
     )
-    def test_free_form_answers(self, answer: object, step: int | None, records: tuple[Any, ...]) -> None:
+    def test_a_free_form_response_is_read(
+        self, answer: object, step: int | None, records: tuple[Any, ...]
+    ) -> None:
         assert JobMetrics.from_answer(answer) == JobMetrics(last_checkpoint_step=step, records=records)
 
     @pytest.mark.parametrize("answer", [None, [], "x", 1])
-    def test_what_are_no_metrics(self, answer: object) -> None:
+    def test_a_response_that_is_not_an_object_is_refused(self, answer: object) -> None:
         with pytest.raises(AtaiResponseError, match="where a job's metrics belong"):
             JobMetrics.from_answer(answer)
 
 
-class TestBadAnswers:
+class TestScriptedResponses:
     @pytest.fixture
     def api(self, client: AtaiClient) -> FineTuneApi:
         return FineTuneApi(client)
 
-    def test_another_job_than_asked_for(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_another_job_than_the_one_asked_for_is_refused(
+        self, bad_server: BadServer, api: FineTuneApi
+    ) -> None:
         bad_server.answer(http_answer(200, json.dumps(RECORD)))
         for call in (api.get, api.stop, api.cancel):
             with pytest.raises(AtaiResponseError, match="asked for job mine and answered with job 'ft-job"):
                 call("mine")
 
-    def test_a_job_asked_for_by_its_uuid_is_that_job(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_a_job_can_be_asked_for_by_its_uuid(self, bad_server: BadServer, api: FineTuneApi) -> None:
         bad_server.answer(http_answer(200, json.dumps(RECORD)))
         assert api.get(RECORD["uuid"]).id == RECORD["id"]
 
-    def test_a_created_job_keeps_the_id_of_the_answer(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_a_created_job_has_the_id_of_the_response(self, bad_server: BadServer, api: FineTuneApi) -> None:
         bad_server.answer(http_answer(201, json.dumps(RECORD)))
         job = api.create(name="n", datasets=RECORD["config"]["datasets"], job_id="mine")
         assert job.id == RECORD["id"]
@@ -213,25 +217,25 @@ class TestBadAnswers:
         assert len(bad_server.requests) == 1
 
     @pytest.mark.parametrize("answer", [{"jobs": []}, {}, None, "x"])
-    def test_a_list_that_is_none_is_never_an_empty_one(
+    def test_a_response_that_is_not_a_list_is_refused(
         self, bad_server: BadServer, api: FineTuneApi, answer: object
     ) -> None:
         bad_server.answer(http_answer(200, json.dumps(answer)))
         with pytest.raises(AtaiResponseError, match="where a list of jobs belongs"):
             api.list()
 
-    def test_odd_records_do_not_hide_the_others(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_unreadable_records_do_not_hide_the_others(self, bad_server: BadServer, api: FineTuneApi) -> None:
         bad_server.answer(http_answer(200, json.dumps([None, RECORD, {"id": "x"}, RECORD, 5])))
         assert [job.id for job in api.list()] == [RECORD["id"]] * 2
 
-    def test_a_list_of_odd_records_alone_is_no_empty_list(
+    def test_a_list_of_only_unreadable_records_is_refused(
         self, bad_server: BadServer, api: FineTuneApi
     ) -> None:
         bad_server.answer(http_answer(200, json.dumps([{"job_id": "x"}])))
         with pytest.raises(AtaiResponseError, match="whose id is nothing"):
             api.list()
 
-    def test_what_the_list_asks_for(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_the_list_sends_its_parameters(self, bad_server: BadServer, api: FineTuneApi) -> None:
         bad_server.answer(http_answer(200, "[]"))
         assert api.list() == []
         assert api.list(limit=0, offset=5, statuses=("RUNNING", "STARTING")) == []
@@ -241,7 +245,7 @@ class TestBadAnswers:
         ]
 
     @pytest.mark.parametrize("action", ["stop", "cancel"])
-    def test_ending_a_job_is_repeated_and_can_be_kept_short(
+    def test_ending_a_job_is_repeated_unless_options_forbid_it(
         self, bad_server: BadServer, api: FineTuneApi, action: str
     ) -> None:
         bad_server.answer(http_answer(503), http_answer(200, json.dumps(RECORD)))
@@ -277,7 +281,9 @@ class TestEmulator:
 
     DATASETS = ({"name": "t", "split": "train", "file_ids": ["t.jsonl"]},)
 
-    def test_create_get_and_metrics(self, api: FineTuneApi, atai_emulator: EmulatorControl) -> None:
+    def test_a_job_is_created_read_and_measured(
+        self, api: FineTuneApi, atai_emulator: EmulatorControl
+    ) -> None:
         created = api.create(
             name="run", datasets=self.DATASETS, model="Newton::c2_4_3b_251215dfe6a746", job_id="my.id"
         )
@@ -308,7 +314,7 @@ class TestEmulator:
         pages = [job.id for offset in range(3) for job in api.list(limit=1, offset=offset)]
         assert sorted(pages) == ["a", "b", "c"]
 
-    def test_stop_and_cancel(self, api: FineTuneApi, atai_emulator: EmulatorControl) -> None:
+    def test_stop_and_cancel_end_a_job(self, api: FineTuneApi, atai_emulator: EmulatorControl) -> None:
         for job_id in ("a", "b"):
             api.create(name="run", datasets=self.DATASETS, job_id=job_id)
         atai_emulator.advance(100)
@@ -320,7 +326,7 @@ class TestEmulator:
             with pytest.raises(AtaiConflictError):
                 call("a")
 
-    def test_refusals(self, api: FineTuneApi) -> None:
+    def test_refused_requests_raise_their_error(self, api: FineTuneApi) -> None:
         api.create(name="run", datasets=self.DATASETS, job_id="a")
         with pytest.raises(AtaiConflictError):
             api.create(name="run", datasets=self.DATASETS, job_id="a")

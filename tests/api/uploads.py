@@ -1,4 +1,4 @@
-"""A small file that is uploaded in parts, and what the emulator saw of it."""
+"""A small file that is uploaded in parts, and what the emulator received of it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Source:
 
 
 def send(api: FilesApi, source: UploadSource | None = None, **changes: Any) -> StoredFile:
-    """Send the file, one part after the other unless ``threads`` says otherwise."""
+    """Send the file, one part at a time unless ``threads`` says otherwise."""
     return upload(api, source or Source(), **{"file_id": "a.txt", "threads": 1, **changes})
 
 
