@@ -89,7 +89,6 @@ class AtaiClient:
     :param proxy: URL of a proxy; None leaves it to the environment.
     :param transport: carries the requests instead of one made from ``verify`` and ``proxy``.
     :param max_attempts: the most attempts of a request that is safe to repeat.
-    :param sleep: waits between attempts.
     :raises ValueError: the URL, the key or the timeout is malformed.
     """
 
@@ -103,13 +102,11 @@ class AtaiClient:
         proxy: str | None = None,
         transport: Transport | None = None,
         max_attempts: int = 4,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._base_url = normalise_base_url(base_url)
         self._api_key = normalise_api_key(api_key)
         self._timeout = normalise_timeout(timeout)
         self.max_attempts = max(1, max_attempts)
-        self.sleep = sleep
         self._transport = transport or Transport(verify=verify, proxy=proxy)
 
     @property
@@ -173,7 +170,7 @@ class AtaiClient:
             )
             return self._decoded(method, url, answer)
 
-        return call_with_retry(attempt, attempts=self.max_attempts if repeat else 1, sleep=self.sleep)
+        return call_with_retry(attempt, attempts=self.max_attempts if repeat else 1, sleep=time.sleep)
 
     def put_part(self, url: str, body: Body) -> str:
         """

@@ -201,7 +201,7 @@ class PartSender:
         while seconds > 0:
             if self._stop.is_set():
                 raise _StoppedError
-            self._api.client.sleep(min(seconds, _LONGEST_NAP))
+            time.sleep(min(seconds, _LONGEST_NAP))
             seconds -= _LONGEST_NAP
 
     def _blocks(self, part: UploadPart) -> Iterator[bytes]:

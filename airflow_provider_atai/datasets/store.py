@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_atai.datasets.progress import UploadProgress
@@ -84,7 +85,7 @@ class DatasetStore:
         for pause in _PAUSES:
             if self._is_there(file, content_addressed):
                 return True
-            self._files.client.sleep(pause)
+            time.sleep(pause)
         return self._is_there(file, content_addressed)
 
     def _is_there(self, file: DatasetFile, content_addressed: bool) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.files import FilesApi
-from tests.api.uploads import PART_SIZE
+from tests.api.uploads import PART_SIZE, replace_sleep
 
 if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
@@ -162,14 +162,16 @@ def bad_server() -> Iterator[BadServer]:
 
 
 @pytest.fixture
-def naps() -> list[float]:
-    """The seconds that the ``client`` fixture's retries would have slept."""
-    return []
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that retries would have slept."""
+    slept: list[float] = []
+    replace_sleep(monkeypatch, slept.append)
+    return slept
 
 
 @pytest.fixture
 def client(bad_server: BadServer, naps: list[float]) -> Iterator[AtaiClient]:
-    with AtaiClient(base_url=bad_server.root_url, api_key=API_KEY, timeout=5, sleep=naps.append) as made:
+    with AtaiClient(base_url=bad_server.root_url, api_key=API_KEY, timeout=5) as made:
         yield made
 
 
@@ -183,7 +185,5 @@ def free_port() -> int:
 def api(atai_emulator: EmulatorControl, naps: list[float]) -> Iterator[FilesApi]:
     """The file calls on an emulator that uses parts of 6 bytes."""
     atai_emulator.set_switches(part_size=PART_SIZE)
-    with AtaiClient(
-        base_url=atai_emulator.base_url, api_key=atai_emulator.api_key, max_attempts=3, sleep=naps.append
-    ) as client:
+    with AtaiClient(base_url=atai_emulator.base_url, api_key=atai_emulator.api_key, max_attempts=3) as client:
         yield FilesApi(client)

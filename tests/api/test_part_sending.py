@@ -23,7 +23,7 @@ from airflow_provider_atai.errors import (
     SourceChangedError,
     SourceUnreadableError,
 )
-from tests.api.uploads import CONTENT, Source, calls, content_of, puts, send
+from tests.api.uploads import CONTENT, Source, calls, content_of, puts, replace_sleep, send
 
 if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
@@ -227,7 +227,7 @@ def test_a_failure_stops_a_part_that_is_being_sent(api: FilesApi, atai_emulator:
 
 
 def test_a_failure_stops_a_part_that_waits_for_a_retry(
-    atai_emulator: EmulatorControl,
+    atai_emulator: EmulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     naps: list[float] = []
     waits, refused = threading.Event(), threading.Event()
@@ -249,10 +249,11 @@ def test_a_failure_stops_a_part_that_waits_for_a_retry(
         def open(self) -> BinaryIO:
             return BrokenSecondHalf(self.content)
 
+    replace_sleep(monkeypatch, sleep)
     atai_emulator.set_switches(part_size=10)
     atai_emulator.add_fault(method="PUT", path="/_storage/*/0", effect="answer", status=503, count=99)
     with AtaiClient(
-        base_url=atai_emulator.base_url, api_key=atai_emulator.api_key, max_attempts=50, sleep=sleep
+        base_url=atai_emulator.base_url, api_key=atai_emulator.api_key, max_attempts=50
     ) as client:
         timer = threading.Timer(0.5, refused.set)
         timer.start()

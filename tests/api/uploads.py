@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from airflow_provider_atai.api import client, part_sending
 from airflow_provider_atai.api.upload import upload
+from airflow_provider_atai.datasets import store
 from airflow_provider_atai.errors import SourceChangedError
 
 if TYPE_CHECKING:
+    import pytest
+
     from airflow_provider_atai.api.file_records import StoredFile
     from airflow_provider_atai.api.files import FilesApi
     from airflow_provider_atai.api.part_sending import UploadSource
@@ -55,6 +61,13 @@ class Source:
     def check_unchanged(self) -> None:
         if self.changed:
             raise SourceChangedError("it changed")
+
+
+def replace_sleep(monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], None]) -> None:
+    """Let the waits of API calls and uploads go through ``sleep``."""
+    stand_in = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
+    for module in (client, part_sending, store):
+        monkeypatch.setattr(module, "time", stand_in)
 
 
 def send(api: FilesApi, source: UploadSource | None = None, **changes: Any) -> StoredFile:

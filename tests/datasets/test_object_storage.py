@@ -17,6 +17,7 @@ from airflow_provider_atai.api.files import FilesApi
 from airflow_provider_atai.datasets import sources
 from airflow_provider_atai.errors import RetryableError
 from airflow_provider_atai.operators.datasets import UploadDatasetOperator
+from tests.api.uploads import replace_sleep
 
 if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
@@ -99,7 +100,7 @@ def storage(
         "extra": {"endpoint_url": server.url, "region_name": "us-east-1"},
     }
     monkeypatch.setenv("AIRFLOW_CONN_STORAGE", json.dumps(connection))
-    monkeypatch.setitem(AtaiClient.__init__.__kwdefaults__, "sleep", lambda seconds: None)
+    replace_sleep(monkeypatch, lambda seconds: None)
     yield server
     server.on_request = lambda request: None
     for entry in server.s3.list_objects_v2(Bucket="bucket").get("Contents", ()):

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
-from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.job_request import check_request
 from airflow_provider_atai.datasets.sources import ObjectStorageSource
-from airflow_provider_atai.datasets.store import FileNotReadyError
 from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiGatewayNotFoundError,
     AtaiNotFoundError,
     AtaiResponseError,
     AtaiServerError,
+    FileNotReadyError,
     RetryableError,
 )
 from airflow_provider_atai.operators.datasets import (
@@ -27,6 +26,7 @@ from airflow_provider_atai.operators.datasets import (
     UploadDatasetOperator,
     file_ids_of,
 )
+from tests.api.uploads import replace_sleep
 
 if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
@@ -49,7 +49,7 @@ def write(tmp_path: Path) -> Callable[..., str]:
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that clients would have slept."""
     slept: list[float] = []
-    monkeypatch.setitem(AtaiClient.__init__.__kwdefaults__, "sleep", slept.append)
+    replace_sleep(monkeypatch, slept.append)
     return slept
 
 
