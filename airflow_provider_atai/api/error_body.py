@@ -113,13 +113,11 @@ def _seconds(value: Any) -> float | None:
 
 def _from_json(data: Any, redact: Redact) -> list[ErrorDetail]:
     if not isinstance(data, Mapping):
-        return _entries([data], redact) if not isinstance(data, list) else _entries(data, redact)
+        return _entries(data if isinstance(data, list) else [data], redact)
     for key in ("errors", "detail", "error"):
         value = data.get(key)
         if value:
             return _entries(value if isinstance(value, list) else [value], redact)
-    if data.get("message") or data.get("msg"):
-        return _entries([data], redact)
     return _entries([data], redact) if data else []
 
 

@@ -48,7 +48,7 @@ class StoredFile:
         :raises AtaiResponseError: it is not an object or has no file id.
         """
         if not isinstance(record, Mapping) or not _is_text(record.get(name_key)):
-            raise AtaiResponseError(f"The service sent no {name_key} where a file's description belongs.")
+            raise AtaiResponseError(f"The service sent a file's description with no {name_key}.")
         uid, size, status = (record.get(key) for key in ("file_uid", "num_bytes", "file_status"))
         return cls(
             file_id=record[name_key],

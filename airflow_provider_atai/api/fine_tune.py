@@ -80,15 +80,14 @@ class FineTuneJob:
         """
         if not isinstance(record, Mapping):
             raise AtaiResponseError(
-                f"The service sent {_kind(record)} where a job record belongs; the job's state is unknown."
+                f"The service sent {_kind(record)} instead of a job record; the job's state is unknown."
             )
         for key in ("id", "status"):
             # A later request could not name an id that cannot be printed, such as half a character.
             value = record.get(key)
             if not isinstance(value, str) or not value.strip() or not value.isprintable():
                 raise AtaiResponseError(
-                    f"The service sent a job record whose {key} is {_kind(value)}; "
-                    "the job's state is unknown."
+                    f"The service sent a job record whose {key} is {_kind(value)}; the job's state is unknown."
                 )
         config = record.get("config")
         return cls(
@@ -124,7 +123,7 @@ class JobMetrics:
         :raises AtaiResponseError: the response is not an object.
         """
         if not isinstance(answer, Mapping):
-            raise AtaiResponseError(f"The service sent {_kind(answer)} where a job's metrics belong.")
+            raise AtaiResponseError(f"The service sent {_kind(answer)} instead of a job's metrics.")
         step = answer.get("last_checkpoint_step")
         if isinstance(step, float) and step.is_integer():
             step = int(step)
@@ -219,7 +218,7 @@ class FineTuneApi:
         params = {"limit": limit, "offset": offset, "statuses": [*statuses] or None}
         answer = self._client.request("GET", *_JOBS, params=params)
         if not isinstance(answer, list):
-            raise AtaiResponseError(f"The service sent {_kind(answer)} where a list of jobs belongs.")
+            raise AtaiResponseError(f"The service sent {_kind(answer)} instead of a list of jobs.")
         return answer
 
     def stop(self, job_id: str) -> FineTuneJob:

@@ -106,9 +106,9 @@ class TestRecord:
     @pytest.mark.parametrize(
         ("record", "complaint"),
         [
-            (None, "nothing where a job record belongs"),
-            ([RECORD], "a list where a job record belongs"),
-            ("job", "str 'job' where a job record belongs"),
+            (None, "nothing instead of a job record"),
+            ([RECORD], "a list instead of a job record"),
+            ("job", "str 'job' instead of a job record"),
             ({}, "whose id is nothing"),
             (RECORD | {"id": None}, "whose id is nothing"),
             (RECORD | {"id": 7}, "whose id is int '7'"),
@@ -178,7 +178,7 @@ class TestMetrics:
 
     @pytest.mark.parametrize("answer", [None, [], "x", 1])
     def test_a_response_that_is_not_an_object_is_refused(self, answer: object) -> None:
-        with pytest.raises(AtaiResponseError, match="where a job's metrics belong"):
+        with pytest.raises(AtaiResponseError, match="instead of a job's metrics"):
             JobMetrics.from_answer(answer)
 
 
@@ -221,7 +221,7 @@ class TestScriptedResponses:
         self, bad_server: BadServer, api: FineTuneApi, answer: object
     ) -> None:
         bad_server.answer(http_answer(200, json.dumps(answer)))
-        with pytest.raises(AtaiResponseError, match="where a list of jobs belongs"):
+        with pytest.raises(AtaiResponseError, match="instead of a list of jobs"):
             api.list()
 
     def test_unreadable_records_do_not_hide_the_others(self, bad_server: BadServer, api: FineTuneApi) -> None:
