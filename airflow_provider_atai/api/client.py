@@ -28,7 +28,7 @@ from airflow_provider_atai.api.error_body import (
     parse_retry_after,
     retry_after_of_body,
 )
-from airflow_provider_atai.api.transport import Answer, Body, Transport, read_blocks, signature_filter
+from airflow_provider_atai.api.transport import Body, Response, Transport, read_blocks, signature_filter
 from airflow_provider_atai.errors import AtaiResponseError, error_class
 
 _HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-atai/{__version__}"}
@@ -165,10 +165,10 @@ class AtaiClient:
         repeat = method == "GET" if safe_to_repeat is None else safe_to_repeat
 
         def attempt() -> Any:
-            answer = self._transport.exchange(
+            response = self._transport.exchange(
                 method, url, timeout=self._timeout, headers=headers, token=self._api_key, body=body
             )
-            return self._decoded(method, url, answer)
+            return self._decoded(method, url, response)
 
         return call_with_retry(attempt, attempts=self.max_attempts if repeat else 1, sleep=time.sleep)
 
@@ -183,11 +183,11 @@ class AtaiClient:
         :raises AtaiResponseError: the response is a redirect or has no ``ETag``.
         """
         with signature_filter.quiet():
-            answer = self._transport.exchange(
+            response = self._transport.exchange(
                 "PUT", url, timeout=_STORAGE_TIMEOUT, headers={"Accept": "*/*"}, body=body
             )
-        self._raise_unless_success("PUT", url, answer, from_storage=True)
-        etag = answer.headers.get("ETag")
+        self._raise_unless_success("PUT", url, response, from_storage=True)
+        etag = response.headers.get("ETag")
         if not etag:
             raise AtaiResponseError(f"Storage accepted PUT {urlsplit(url).path}, but sent no ETag.")
         return str(etag)
@@ -208,16 +208,16 @@ class AtaiClient:
                 signature_filter.quiet(),
                 self._transport.open(
                     "GET", url, timeout=self._timeout, headers=_HEADERS, token=token
-                ) as response,
+                ) as opened,
             ):
-                if response.status_code in _REDIRECTS:
-                    url = _followed(url, response.headers.get("Location"))
+                if opened.status_code in _REDIRECTS:
+                    url = _followed(url, opened.headers.get("Location"))
                     continue
-                if not 200 <= response.status_code < 300:
-                    blocks = islice(read_blocks(response, "GET", url, self._timeout), _MOST_ERROR_BLOCKS)
-                    answer = Answer(response.status_code, response.headers, b"".join(blocks))
-                    self._raise_unless_success("GET", url, answer, from_storage=token is None)
-                yield from read_blocks(response, "GET", url, self._timeout)
+                if not 200 <= opened.status_code < 300:
+                    blocks = islice(read_blocks(opened, "GET", url, self._timeout), _MOST_ERROR_BLOCKS)
+                    response = Response(opened.status_code, opened.headers, b"".join(blocks))
+                    self._raise_unless_success("GET", url, response, from_storage=token is None)
+                yield from read_blocks(opened, "GET", url, self._timeout)
                 return
         raise AtaiResponseError(f"GET {urlsplit(url).path} was redirected more than {_MOST_REDIRECTS} times.")
 
@@ -241,46 +241,46 @@ class AtaiClient:
         return redact
 
     def _raise_unless_success(
-        self, method: str, url: str, answer: Answer, *, from_storage: bool = False
+        self, method: str, url: str, response: Response, *, from_storage: bool = False
     ) -> None:
-        if 200 <= answer.status < 300:
+        if 200 <= response.status < 300:
             return
         path = urlsplit(url).path
-        if answer.status < 400:
-            host = urlsplit(redirect_target(url, answer.headers.get("Location"))).hostname or "nowhere"
+        if response.status < 400:
+            host = urlsplit(redirect_target(url, response.headers.get("Location"))).hostname or "nowhere"
             raise AtaiResponseError(
-                f"{method} {path} was redirected (HTTP {answer.status}) to {excerpt(host, 200)}. "
+                f"{method} {path} was redirected (HTTP {response.status}) to {excerpt(host, 200)}. "
                 "The redirect was not followed and no key was sent there. Check the connection's host."
             )
-        retry_after = parse_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
+        retry_after = parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
         if retry_after is None:
-            retry_after = retry_after_of_body(answer.body)
+            retry_after = retry_after_of_body(response.body)
         redact = self._redactor(url if from_storage else "")
-        details = parse_error_body(answer.body, answer.content_type, answer.status, redact=redact)
-        status = answer.status
+        details = parse_error_body(response.body, response.content_type, response.status, redact=redact)
+        status = response.status
         if from_storage and any((detail.code or "").lower() in _PASSING_CODES for detail in details):
             status = 503
         # Storage responds with XML.
-        raise error_class(status, is_api_answer=from_storage or is_json(answer.body))(
-            status_code=answer.status,
+        raise error_class(status, is_api_answer=from_storage or is_json(response.body))(
+            status_code=response.status,
             method=method,
             path=path,
             details=details,
             retry_after=retry_after,
         )
 
-    def _decoded(self, method: str, url: str, answer: Answer) -> Any:
-        self._raise_unless_success(method, url, answer)
-        if not answer.body.strip():
+    def _decoded(self, method: str, url: str, response: Response) -> Any:
+        self._raise_unless_success(method, url, response)
+        if not response.body.strip():
             return None
         try:
-            return json_module.loads(answer.body.decode("utf-8"))
+            return json_module.loads(response.body.decode("utf-8"))
         except (ValueError, RecursionError):
             pass
-        begins = excerpt(self._redactor()(answer.body[:2000].decode("utf-8", errors="replace")), 120)
+        begins = excerpt(self._redactor()(response.body[:2000].decode("utf-8", errors="replace")), 120)
         raise AtaiResponseError(
-            f"{method} {urlsplit(url).path} was answered with HTTP {answer.status}, but not with JSON "
-            f"({excerpt(answer.content_type, 80) or 'no content type'}): {begins!r}. "
+            f"{method} {urlsplit(url).path} was answered with HTTP {response.status}, but not with JSON "
+            f"({excerpt(response.content_type, 80) or 'no content type'}): {begins!r}. "
             "Check that the connection's host is the API's base URL, with its version."
         )
 

@@ -124,13 +124,13 @@ class UploadSession:
         return self.is_resume or covered < num_bytes or self.num_parts > len(self.parts)
 
     @classmethod
-    def from_answer(cls, answer: object) -> UploadSession:
+    def from_response(cls, response: object) -> UploadSession:
         """
         Read the response to initiate, in either documented form.
 
         :raises AtaiResponseError: it has no upload id or no list of parts.
         """
-        record = answer if isinstance(answer, Mapping) else {}
+        record = response if isinstance(response, Mapping) else {}
         upload_id, parts = record.get("upload_id"), record.get("parts")
         if not _is_text(upload_id) or not isinstance(parts, list):
             raise AtaiResponseError(

@@ -38,7 +38,7 @@ class FilesApi:
             "resume_if_started": True,
         }
         # Repeating is safe because it resumes the upload whose response was lost.
-        return UploadSession.from_answer(self._post("initiate", json=request))
+        return UploadSession.from_response(self._post("initiate", json=request))
 
     def part_urls(self, upload_id: str, part_numbers: Sequence[int]) -> tuple[UploadPart, ...]:
         """
@@ -46,8 +46,8 @@ class FilesApi:
 
         :raises AtaiResponseError: the response is about other parts.
         """
-        answer = self._post(upload_id, "parts", "urls", json={"part_numbers": list(part_numbers)})
-        records = answer.get("parts") if isinstance(answer, Mapping) else None
+        response = self._post(upload_id, "parts", "urls", json={"part_numbers": list(part_numbers)})
+        records = response.get("parts") if isinstance(response, Mapping) else None
         parts = (
             tuple(UploadPart.from_record(record) for record in records) if isinstance(records, list) else ()
         )
@@ -68,8 +68,8 @@ class FilesApi:
         :raises AtaiConflictError: presumably it is complete already, as after a lost response.
         """
         patient = FilesApi(self.client.with_options(timeout=_COMPLETE_TIMEOUT))
-        answer = patient._post(upload_id, "complete", json={"parts": _part_tokens(tokens)})
-        return StoredFile.from_record(answer, name_key="file_name")
+        response = patient._post(upload_id, "complete", json={"parts": _part_tokens(tokens)})
+        return StoredFile.from_record(response, name_key="file_name")
 
     def abort(self, upload_id: str) -> None:
         """Abort an upload, which frees its file name."""
@@ -107,8 +107,8 @@ class FilesApi:
         :raises AtaiNotFoundError: there is no such file (undocumented, assumed).
         :raises AtaiResponseError: the response has a success status but says that the file was not deleted.
         """
-        answer = self.client.request("DELETE", _FILES, "delete", file_id)
-        if isinstance(answer, Mapping) and answer.get("is_valid") is False:
+        response = self.client.request("DELETE", _FILES, "delete", file_id)
+        if isinstance(response, Mapping) and response.get("is_valid") is False:
             raise AtaiResponseError(f"The service answered that deleting file {file_id} is not valid.")
 
     def _post(self, *segments: str, json: object) -> Any:

@@ -87,7 +87,8 @@ class FineTuneJob:
             value = record.get(key)
             if not isinstance(value, str) or not value.strip() or not value.isprintable():
                 raise AtaiResponseError(
-                    f"The service sent a job record whose {key} is {_kind(value)}; the job's state is unknown."
+                    f"The service sent a job record whose {key} is {_kind(value)}; "
+                    "the job's state is unknown."
                 )
         config = record.get("config")
         return cls(
@@ -116,18 +117,18 @@ class JobMetrics:
     records: tuple[Mapping[str, Any], ...]
 
     @classmethod
-    def from_answer(cls, answer: object) -> JobMetrics:
+    def from_response(cls, response: object) -> JobMetrics:
         """
         Read the response of the metrics call, leaving out records that are not objects.
 
         :raises AtaiResponseError: the response is not an object.
         """
-        if not isinstance(answer, Mapping):
-            raise AtaiResponseError(f"The service sent {_kind(answer)} instead of a job's metrics.")
-        step = answer.get("last_checkpoint_step")
+        if not isinstance(response, Mapping):
+            raise AtaiResponseError(f"The service sent {_kind(response)} instead of a job's metrics.")
+        step = response.get("last_checkpoint_step")
         if isinstance(step, float) and step.is_integer():
             step = int(step)
-        records = answer.get("metrics")
+        records = response.get("metrics")
         return cls(
             last_checkpoint_step=step if isinstance(step, int) and not isinstance(step, bool) else None,
             records=tuple(record for record in records if isinstance(record, Mapping))
@@ -190,10 +191,10 @@ class FineTuneApi:
         :param statuses: only jobs with one of these; empty for all.
         :raises AtaiResponseError: the response is not a list, or none of its records can be read.
         """
-        answer = self.list_records(limit=limit, offset=offset, statuses=statuses)
+        response = self.list_records(limit=limit, offset=offset, statuses=statuses)
         jobs = []
         unreadable: AtaiResponseError | None = None
-        for record in answer:
+        for record in response:
             try:
                 jobs.append(FineTuneJob.from_record(record))
             except AtaiResponseError as error:
@@ -201,8 +202,8 @@ class FineTuneApi:
         if unreadable is not None:
             if not jobs:
                 raise unreadable
-            left_out = len(answer) - len(jobs)
-            log.warning("%d of %d listed jobs were left out: %s", left_out, len(answer), unreadable)
+            left_out = len(response) - len(jobs)
+            log.warning("%d of %d listed jobs were left out: %s", left_out, len(response), unreadable)
         return jobs
 
     def list_records(
@@ -216,10 +217,10 @@ class FineTuneApi:
         :raises AtaiResponseError: the response is not a list.
         """
         params = {"limit": limit, "offset": offset, "statuses": [*statuses] or None}
-        answer = self._client.request("GET", *_JOBS, params=params)
-        if not isinstance(answer, list):
-            raise AtaiResponseError(f"The service sent {_kind(answer)} instead of a list of jobs.")
-        return answer
+        response = self._client.request("GET", *_JOBS, params=params)
+        if not isinstance(response, list):
+            raise AtaiResponseError(f"The service sent {_kind(response)} instead of a list of jobs.")
+        return response
 
     def stop(self, job_id: str) -> FineTuneJob:
         """
@@ -239,15 +240,15 @@ class FineTuneApi:
 
     def metrics(self, job_id: str) -> JobMetrics:
         """Return what a job has reported so far."""
-        return JobMetrics.from_answer(self._client.request("GET", *_JOBS, job_id, "metrics"))
+        return JobMetrics.from_response(self._client.request("GET", *_JOBS, job_id, "metrics"))
 
     def _end(self, job_id: str, action: str) -> FineTuneJob:
-        answer = self._client.request("PUT", *_JOBS, job_id, action, safe_to_repeat=True)
-        return self._asked_for(job_id, answer)
+        response = self._client.request("PUT", *_JOBS, job_id, action, safe_to_repeat=True)
+        return self._asked_for(job_id, response)
 
     @staticmethod
-    def _asked_for(job_id: str, answer: object) -> FineTuneJob:
-        job = FineTuneJob.from_record(answer)
+    def _asked_for(job_id: str, response: object) -> FineTuneJob:
+        job = FineTuneJob.from_record(response)
         # It is not documented whether the path also takes a job's uuid; if it does, the id may differ.
         if job_id not in (job.id, job.uuid):
             raise AtaiResponseError(

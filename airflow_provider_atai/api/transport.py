@@ -31,7 +31,7 @@ Body = bytes | Iterable[bytes]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A complete HTTP response. The names of ``headers`` are case-insensitive."""
 
     status: int
@@ -183,7 +183,7 @@ class Transport:
         headers: Mapping[str, str],
         token: str | None = None,
         body: Body | None = None,
-    ) -> Answer:
+    ) -> Response:
         """
         Send a request and return the whole response, whatever its status.
 
@@ -205,7 +205,7 @@ class Transport:
                     raise timed_out(method, url, timeout)
             if not content and _is_cut(response):
                 raise lost(method, url)
-            return Answer(response.status_code, response.headers, bytes(content))
+            return Response(response.status_code, response.headers, bytes(content))
 
 
 def _is_cut(response: requests.Response) -> bool:

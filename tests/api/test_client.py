@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_atai.api.client import AtaiClient, normalise_api_key, normalise_timeout
-from airflow_provider_atai.api.transport import Answer, Transport
+from airflow_provider_atai.api.transport import Response, Transport
 from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiAuthenticationError,
@@ -383,9 +383,9 @@ class TestTransport:
             self.sent: list[tuple[str, str, str | None]] = []
             self.is_closed = False
 
-        def exchange(self, method: str, url: str, *, token: str | None = None, **rest: Any) -> Answer:
+        def exchange(self, method: str, url: str, *, token: str | None = None, **rest: Any) -> Response:
             self.sent.append((method, url, token))
-            return Answer(200, {"ETag": "e"}, b"[7]")
+            return Response(200, {"ETag": "e"}, b"[7]")
 
         def close(self) -> None:
             self.is_closed = True

@@ -67,7 +67,7 @@ class TestUploadSession:
             "is_resume": False,
             "parts": [PART | {"expires_at": "2026-04-28T15:32:18Z"}],
         }
-        assert UploadSession.from_answer(answer) == UploadSession(
+        assert UploadSession.from_response(answer) == UploadSession(
             upload_id="upl-7d6c9f0a3b51",
             parts=(
                 UploadPart(
@@ -85,28 +85,28 @@ class TestUploadSession:
 
     def test_a_part_inherits_the_expiry_of_the_session(self) -> None:
         answer = {"upload_id": "u", "parts": [PART], "expires_at": "2026-04-09T02:12:58Z"}
-        (part,) = UploadSession.from_answer(answer).parts
+        (part,) = UploadSession.from_response(answer).parts
         assert part.expires_at == pendulum.datetime(2026, 4, 9, 2, 12, 58)
 
     @pytest.mark.parametrize("url", ["https://[x/y", "https://h:99999/x", "https://", "ftp://h/x", "", None])
     def test_a_part_without_a_usable_url_is_refused(self, url: str | None) -> None:
         with pytest.raises(AtaiResponseError, match="an upload part without"):
-            UploadSession.from_answer({"upload_id": "u", "parts": [PART | {"url": url}]})
+            UploadSession.from_response({"upload_id": "u", "parts": [PART | {"url": url}]})
 
     def test_the_observed_response_is_read(self) -> None:
         answer = {"upload_id": "upl_1", "strategy": "simple", "parts": [PART | {"part_number": 1}]}
-        session = UploadSession.from_answer(answer)
+        session = UploadSession.from_response(answer)
         assert (session.num_parts, session.is_resume, session.file_uid) == (1, False, None)
         assert session.parts[0].part_number == 1
 
     def test_a_session_may_have_no_parts(self) -> None:
-        session = UploadSession.from_answer(
+        session = UploadSession.from_response(
             {"upload_id": "u", "num_parts": 3, "is_resume": True, "parts": []}
         )
         assert (session.parts, session.num_parts, session.is_resume) == ((), 3, True)
 
     def test_the_repr_hides_the_url(self) -> None:
-        session = UploadSession.from_answer({"upload_id": "u", "parts": [PART]})
+        session = UploadSession.from_response({"upload_id": "u", "parts": [PART]})
         assert "secret" not in repr(session)
 
     @pytest.mark.parametrize(
@@ -127,4 +127,4 @@ class TestUploadSession:
     )
     def test_a_malformed_session_is_refused(self, answer: object) -> None:
         with pytest.raises(AtaiResponseError, match="The service sent"):
-            UploadSession.from_answer(answer)
+            UploadSession.from_response(answer)

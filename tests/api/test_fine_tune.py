@@ -156,7 +156,7 @@ class TestMetrics:
             "learning_rate": 0.0002,
             "wall_time_sec": 312.4,
         }
-        metrics = JobMetrics.from_answer({"last_checkpoint_step": 600, "metrics": [record]})
+        metrics = JobMetrics.from_response({"last_checkpoint_step": 600, "metrics": [record]})
         assert metrics == JobMetrics(last_checkpoint_step=600, records=(record,))
 
     @pytest.mark.parametrize(
@@ -174,12 +174,12 @@ class TestMetrics:
     def test_a_free_form_response_is_read(
         self, answer: object, step: int | None, records: tuple[Any, ...]
     ) -> None:
-        assert JobMetrics.from_answer(answer) == JobMetrics(last_checkpoint_step=step, records=records)
+        assert JobMetrics.from_response(answer) == JobMetrics(last_checkpoint_step=step, records=records)
 
     @pytest.mark.parametrize("answer", [None, [], "x", 1])
     def test_a_response_that_is_not_an_object_is_refused(self, answer: object) -> None:
         with pytest.raises(AtaiResponseError, match="instead of a job's metrics"):
-            JobMetrics.from_answer(answer)
+            JobMetrics.from_response(answer)
 
 
 class TestScriptedResponses:
