@@ -1,46 +1,81 @@
 """
-Everything that can go wrong with the Archetype AI API or with a job, as one tree of exceptions.
+Every exception that a DAG author can meet.
 
-None of these derives from ``AirflowException``: a deferred sensor with ``soft_fail=True`` would turn
-such an error into a skipped task, and a failed training job must never look like a skip
-(apache/airflow#71255).
+::
 
-Two mixins say what a retry of the Airflow task can do, so that a DAG author's retry policy can tell
-the cases apart without reading messages: :class:`RetryableError` and :class:`PermanentError`.
+    AtaiError
+      * AtaiConfigurationError            permanent
+      * AtaiConnectionError               retryable
+          * AtaiTimeoutError              retryable
+      * AtaiResponseError                 retryable
+      * AtaiApiError
+          * AtaiBadRequestError           permanent
+          * AtaiAuthenticationError       permanent
+          * AtaiPermissionError           permanent
+          * AtaiNotFoundError             permanent
+          * AtaiGatewayNotFoundError      retryable
+          * AtaiConflictError             permanent
+          * AtaiRateLimitError            retryable
+          * AtaiServerError               retryable
+      * DatasetFileError                  permanent
+      * SourceChangedError                permanent
+      * SourceUnreadableError             retryable
+      * UploadGoneError                   retryable
+      * FileNameTakenError                permanent
+      * FileNotReadyError                 retryable
+      * GenerationsExhaustedError         permanent
+      * JobIdTakenError                   permanent
+      * JobUnclearError                   retryable
+      * FineTuneJobError
+          * FineTuneJobFailedError        retryable
+          * FineTuneJobCancelledError     retryable
+          * FineTuneJobStoppedError       retryable
+          * FineTuneJobTimeoutError       permanent
+          * FineTuneJobNoModelError       retryable
+          * FineTuneJobUnreachableError   retryable
+          * FineTuneJobRefusedError       permanent
+          * FineTuneJobNotFoundError      permanent
+
+Retryable errors derive from :class:`RetryableError` as well and permanent ones from :class:`PermanentError`,
+so that a retry policy can tell them apart without reading messages.
+
+None of them derives from ``AirflowException``. With ``soft_fail=True`` a deferred sensor turns such an error
+into a skipped task, and a failed training job must never look like a skip (apache/airflow#71255).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 
 class AtaiError(Exception):
-    """Base of every error that this provider raises about the service or a job."""
+    """Base of every error that this provider raises about the service, a file or a job."""
 
 
 class RetryableError(AtaiError):
-    """The same request may succeed later: an outage, a rate limit, an answer that made no sense."""
+    """A retry of the task can help: it repeats the request, resumes the upload, or makes another job."""
 
 
 class PermanentError(AtaiError):
-    """The same request can never succeed: somebody has to change the request, the key or the connection."""
+    """A retry of the task cannot help: the DAG, the data, the key or the connection has to change."""
 
 
 class AtaiConfigurationError(PermanentError):
-    """The Airflow connection cannot be used as it is; the message says which field to change and how."""
+    """The Airflow connection is unusable; the message says which field to change and how."""
 
 
 @dataclass(frozen=True)
 class ErrorDetail:
     """
-    One entry of an error body, whatever its shape was.
+    One entry of an error body.
 
-    :param code: the service's own code, such as ``invalid_file_type`` or ``NOT_FOUND``; None when absent.
     :param message: what the service says, never empty.
-    :param suggestion: what the service advises; None when absent.
-    :param error_uid: ``err-<uuid>``, to be quoted to Archetype AI's support; None when absent.
+    :param code: the service's own code, such as ``invalid_file_type`` or ``NOT_FOUND``; None if absent.
+    :param suggestion: what the service advises; None if absent.
+    :param error_uid: ``err-<uuid>``, to be quoted to Archetype AI's support; None if absent.
     """
 
     message: str
@@ -59,11 +94,11 @@ class ErrorDetail:
 
 class AtaiConnectionError(RetryableError):
     """
-    No HTTP answer came, or not all of it.
+    No response arrived, or only a part of one.
 
     :param message: what happened, without secrets.
-    :param reason: ``dns``, ``refused``, ``tls``, ``proxy``, ``timeout``, ``dropped``, ``url`` (the address
-        is not one), ``connection`` (Airflow could not read its own) or ``network`` (anything else).
+    :param reason: ``dns``, ``refused``, ``tls``, ``proxy``, ``timeout``, ``dropped``, ``url`` (not a valid
+        address), ``connection`` (Airflow could not read its own connection) or ``network`` (anything else).
     """
 
     def __init__(self, message: str, *, reason: str = "network") -> None:
@@ -72,29 +107,25 @@ class AtaiConnectionError(RetryableError):
 
 
 class AtaiTimeoutError(AtaiConnectionError):
-    """The service did not answer, or not completely, in the time that the connection allows."""
+    """The service did not respond completely within the connection's timeout."""
 
     def __init__(self, message: str, *, reason: str = "timeout") -> None:
         super().__init__(message, reason=reason)
 
 
 class AtaiResponseError(RetryableError):
-    """
-    The service answered 2xx (or redirected) with something that the API does not document.
-
-    It says nothing about the job: "could not look" is never "not there".
-    """
+    """A successful response or a redirect that the API does not document; it says nothing about the job."""
 
 
 class AtaiApiError(AtaiError):
     """
-    The service answered with an HTTP error.
+    The service responded with an HTTP error.
 
     :param status_code: the HTTP status.
     :param method: the HTTP method of the request.
     :param path: the path of the request, without host and query.
-    :param details: the entries of the error body; empty when the body said nothing readable.
-    :param retry_after: seconds, from the answer's ``Retry-After`` or ``details.retry_after``; else None.
+    :param details: the entries of the error body; empty if the body said nothing readable.
+    :param retry_after: seconds, from the header ``Retry-After`` or ``details.retry_after``; else None.
     """
 
     def __init__(
@@ -111,28 +142,22 @@ class AtaiApiError(AtaiError):
         self.path = path
         self.details = tuple(details)
         self.retry_after = retry_after
-        said = "; ".join(str(detail) for detail in self.details) or "the answer gave no reason"
+        said = "; ".join(str(detail) for detail in self.details) or "the response gave no reason"
         super().__init__(f"{method} {path} was answered with HTTP {status_code}: {said}")
 
     @property
     def codes(self) -> frozenset[str]:
-        """The service's codes of this error, lower case."""
+        """The service's codes for this error, in lower case."""
         return frozenset(detail.code.lower() for detail in self.details if detail.code)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions cross process borders by pickle, which would call __init__ with the message alone.
-        state = {
-            "status_code": self.status_code,
-            "method": self.method,
-            "path": self.path,
-            "details": self.details,
-            "retry_after": self.retry_after,
-        }
-        return (_rebuild_api_error, (type(self), state))
+        fields = ("status_code", "method", "path", "details", "retry_after")
+        return partial(type(self), **{name: getattr(self, name) for name in fields}), ()
 
 
 class AtaiBadRequestError(AtaiApiError, PermanentError):
-    """400, 413, 422 and other 4xx: the service refuses this request as it is."""
+    """400, 413, 422 and other 4xx: the service refuses this request."""
 
 
 class AtaiAuthenticationError(AtaiApiError, PermanentError):
@@ -140,7 +165,7 @@ class AtaiAuthenticationError(AtaiApiError, PermanentError):
 
 
 class AtaiPermissionError(AtaiApiError, PermanentError):
-    """403: the API key is known but may not do this."""
+    """403: the API key is valid but may not do this."""
 
 
 class AtaiNotFoundError(AtaiApiError, PermanentError):
@@ -148,28 +173,60 @@ class AtaiNotFoundError(AtaiApiError, PermanentError):
 
 
 class AtaiGatewayNotFoundError(AtaiApiError, RetryableError):
-    """
-    404 with a body that is no JSON, as the API's are: something before the service, or a wrong base URL.
-
-    It says nothing about the job or file that was asked for.
-    """
+    """404 without a JSON body: a gateway or a wrong base URL; it says nothing about the job or file."""
 
 
 class AtaiConflictError(AtaiApiError, PermanentError):
-    """409: the thing is in a state that forbids this, such as an id that is taken or a job that is over."""
+    """409: the current state forbids this, for example the id is taken or the job has ended."""
 
 
 class AtaiRateLimitError(AtaiApiError, RetryableError):
-    """429: too many requests; ``retry_after`` says how long to wait when the service told."""
+    """429: too many requests; ``retry_after`` says how long to wait if the service said so."""
 
 
 class AtaiServerError(AtaiApiError, RetryableError):
-    """5xx: the service or something before it is out of order."""
+    """5xx: the service or a gateway in front of it is out of order."""
+
+
+class DatasetFileError(PermanentError):
+    """A dataset file is missing or is not what the service takes; nothing of it was sent."""
+
+
+class SourceChangedError(PermanentError):
+    """The file changed after its size and hash were taken."""
+
+
+class SourceUnreadableError(RetryableError):
+    """The file could not be read."""
+
+
+class UploadGoneError(RetryableError):
+    """Another caller finished the same upload, or aborted it, while it was sent."""
+
+
+class FileNameTakenError(PermanentError):
+    """The service has another file with this name, and an upload never overwrites one."""
+
+
+class FileNotReadyError(RetryableError):
+    """The service's file with this name is being deleted, or is not visible yet."""
+
+
+class GenerationsExhaustedError(PermanentError):
+    """Every id that the task may use belongs to a job that has ended without a model."""
+
+
+class JobIdTakenError(PermanentError):
+    """The id that the DAG author chose belongs to another job."""
+
+
+class JobUnclearError(RetryableError):
+    """The service may have created a job, and could not be asked whether it did."""
 
 
 class FineTuneJobError(AtaiError):
     """
-    A fine-tune job is over, or waited for long enough, and there is no model to go on with.
+    The wait for a fine-tune job ended, and there is no model to go on with.
 
     :param message: what happened, whether the job still runs, and what a retry will do.
     :param job_id: the job's id.
@@ -182,23 +239,23 @@ class FineTuneJobError(AtaiError):
         super().__init__(message)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild_job_error, (type(self), str(self), self.job_id, self.status))
+        return partial(type(self), job_id=self.job_id, status=self.status), (str(self),)
 
 
-class FineTuneJobFailedError(FineTuneJobError):
-    """The job ended FAILED. The API gives no reason: the job record has no field for one."""
+class FineTuneJobFailedError(FineTuneJobError, RetryableError):
+    """The job ended FAILED; the API gives no reason. A retry of the task that owns it makes another job."""
 
 
-class FineTuneJobCancelledError(FineTuneJobError):
-    """The job ended CANCELLED: somebody or something cancelled it, nothing was finalised."""
+class FineTuneJobCancelledError(FineTuneJobError, RetryableError):
+    """The job ended CANCELLED and kept nothing. A retry of the task that owns it makes another job."""
 
 
-class FineTuneJobStoppedError(FineTuneJobError):
-    """The job ended STOPPED: its latest checkpoint is kept, but it did not train to the end."""
+class FineTuneJobStoppedError(FineTuneJobError, RetryableError):
+    """The job ended STOPPED, with a checkpoint. A retry of the task that owns it makes another job."""
 
 
-class FineTuneJobTimeoutError(FineTuneJobError):
-    """The job was not over at the deadline that the task gave it."""
+class FineTuneJobTimeoutError(FineTuneJobError, PermanentError):
+    """The job was still active at the task's deadline. A retry would find the same deadline passed."""
 
 
 class FineTuneJobNoModelError(FineTuneJobError, RetryableError):
@@ -210,21 +267,11 @@ class FineTuneJobUnreachableError(FineTuneJobError, RetryableError):
 
 
 class FineTuneJobRefusedError(FineTuneJobError, PermanentError):
-    """The service refuses to show the job: wrong key, missing permission, or a request it does not take."""
+    """The service refuses to show the job: wrong key, missing permission, or a malformed request."""
 
 
 class FineTuneJobNotFoundError(FineTuneJobError, PermanentError):
     """The service knows no such job."""
-
-
-def _rebuild_api_error(cls: type[AtaiApiError], state: dict[str, Any]) -> AtaiApiError:
-    return cls(**state)
-
-
-def _rebuild_job_error(
-    cls: type[FineTuneJobError], message: str, job_id: str, status: str
-) -> FineTuneJobError:
-    return cls(message, job_id=job_id, status=status)
 
 
 def error_class(status_code: int, *, is_api_answer: bool = True) -> type[AtaiApiError]:

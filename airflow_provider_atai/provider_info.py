@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_atai import __version__
+from airflow_provider_atai.api.base_url import DEFAULT_BASE_URL
 
 CONNECTION_TYPE = "atai"
 
 _INTEGRATION = "Archetype AI"
 _PLACEHOLDERS = {
-    "host": "https://api.u1.archetypeai.app/v0.5",
+    "host": DEFAULT_BASE_URL,
     "password": "sk_... (left empty: ATAI_API_KEY of the worker and the triggerer)",
 }
 _HIDDEN_FIELDS = ["login", "port", "schema"]

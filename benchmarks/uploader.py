@@ -40,6 +40,7 @@ def atai(root_url: str, key: str, path: str) -> dict[str, float]:
     """Send a file as UploadDatasetOperator does."""
     from airflow_provider_atai.api.client import AtaiClient
     from airflow_provider_atai.api.files import FilesApi
+    from airflow_provider_atai.api.upload import upload
     from airflow_provider_atai.datasets.files import inspect_file
     from airflow_provider_atai.datasets.progress import UploadProgress
 
@@ -47,13 +48,8 @@ def atai(root_url: str, key: str, path: str) -> dict[str, float]:
     file = inspect_file(path)
     checked = time.perf_counter()
     with AtaiClient(base_url=f"{root_url}/v0.5", api_key=key) as client:
-        FilesApi(client).upload(
-            file,
-            file_id=file.file_id,
-            file_type=file.file_type,
-            num_bytes=file.num_bytes,
-            on_progress=UploadProgress(logging.getLogger("benchmark"), file.file_id),
-        )
+        progress = UploadProgress(logging.getLogger("benchmark"), file.file_id)
+        upload(FilesApi(client), file, file_id=file.file_id, on_progress=progress)
     return {
         "checking": checked - began,
         "seconds": time.perf_counter() - checked,

@@ -1,4 +1,4 @@
-"""What a person on call sees when the service, the network or an argument is not as it should be."""
+"""What a person on call sees if the service, the network or an argument is faulty."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def answer(content, status=200, content_type="application/json"):
 
 @contextmanager
 def service(monkeypatch, scripted, *, tls=False, **extra):
-    """Serve one answer to every request, and let ``atai_default`` lead there."""
+    """Send one response to every request, and point ``atai_default`` there."""
     status, headers, body = scripted
 
     class Handler(BaseHTTPRequestHandler):
@@ -84,13 +84,13 @@ def wait(job_id="job-1", **arguments):
 BAD_ANSWERS = {
     "an HTML page with 200": (answer(b"<html>Welcome</html>", content_type="text/html"), "not with JSON"),
     "an HTML page called JSON": (answer(b"<html>Welcome</html>"), "not with JSON"),
-    "an empty 200": (answer(b""), "nothing where a job record belongs"),
+    "an empty 200": (answer(b""), "nothing instead of a job record"),
     "truncated JSON": (answer(b'{"id": "job-1", "sta'), "not with JSON"),
     "binary": (answer(b"\xff\xfe\x00\x01"), "not with JSON"),
     "deeply nested JSON": (answer(b"[" * 200_000), "not with JSON"),
-    "a list": (answer([RECORD]), "a list where a job record belongs"),
-    "a number": (answer(42), "where a job record belongs"),
-    "null": (answer(None), "nothing where a job record belongs"),
+    "a list": (answer([RECORD]), "a list instead of a job record"),
+    "a number": (answer(42), "instead of a job record"),
+    "null": (answer(None), "nothing instead of a job record"),
     "an empty object": (answer({}), "id is nothing"),
     "a null id": (answer({**RECORD, "id": None}), "id is nothing"),
     "an empty id": (answer({**RECORD, "id": ""}), "id is"),
@@ -251,7 +251,7 @@ def test_a_host_that_is_none(monkeypatch, clock, host, says):  # noqa: F811
     ["../files", "..", ".", "a/b", "a?b=1", "a#b", "a b", "a%2Fb", "a\nb", "None ", "x" * 65, 7],
 )
 @pytest.mark.parametrize("operator", [FineTuneJobSensor, StopFineTuneJobOperator])
-def test_a_job_id_that_could_address_something_else(atai_emulator, job_id, operator):
+def test_a_job_id_that_could_address_something_else_is_not_sent(atai_emulator, job_id, operator):
     def build():
         task = operator(task_id="t", job_id="{{ later }}")
         task.job_id = job_id
@@ -286,7 +286,7 @@ def test_an_odd_job_id_is_quoted(atai_emulator, job_id):
         ("noname", b"x", "suffixes"),
     ],
 )
-def test_a_dataset_that_is_none_is_never_sent(atai_emulator, tmp_path, name, content, says):
+def test_a_malformed_dataset_is_never_sent(atai_emulator, tmp_path, name, content, says):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)

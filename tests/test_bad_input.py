@@ -1,4 +1,4 @@
-"""Services, networks and arguments at their worst, as whoever runs a DAG sees them: no depths, no hangs."""
+"""The worst services, networks and arguments: errors that a DAG author can read, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def connect(monkeypatch, host, **extra):
 
 @pytest.fixture
 def service(monkeypatch, clock):  # noqa: F811
-    """A service that answers as the test scripts it; the connection waits a quarter of a second for it."""
+    """A service that responds as scripted; the connection's timeout is a quarter of a second."""
     for server in serve():
         connect(monkeypatch, server.base_url, timeout=0.25)
         yield server
@@ -70,7 +70,7 @@ def deferred_sensor():
 
 
 def assert_fit_to_be_read(error):
-    """Every error of the chain that a person sees is Airflow's or ours, and so is the place it comes from."""
+    """Check that every error in the visible chain, and the place that raised it, is Airflow's or ours."""
     seen: BaseException | None = error
     while seen is not None:
         assert type(seen).__module__.partition(".")[0] in ("airflow", "airflow_provider_atai", "builtins")
@@ -88,7 +88,7 @@ def assert_fit_to_be_read(error):
     )
 
 
-# What the service does, the error of a single call, and what its message says.
+# What the service does, the error of a single call, and words of its message.
 ANSWERS = {
     "silence": (silence, AtaiTimeoutError, "within 0.25 s"),
     "headers that drip": (drip(b"HTTP/1.1 200 OK\r\nX: "), AtaiTimeoutError, "within 0.25 s"),
@@ -113,7 +113,7 @@ ANSWERS = {
     "a gzip bomb": (
         http_answer(200, gzip.compress(bytes(80_000_000), 1), Content_Encoding="gzip"),
         AtaiError,
-        # A busy machine may reach the time before the size.
+        # On a busy machine the timeout may come before the size limit.
         "",
     ),
     "ten megabytes of HTML": (
@@ -189,22 +189,22 @@ class TestAnswers:
         if name not in TOO_LONG_TO_READ:
             assert_fit_to_be_read(error)
 
-    def test_to_the_lookup_of_a_job(self, service, name):
+    def test_a_bad_response_to_the_lookup_is_retried_without_a_post(self, service, name):
         service.answer(ANSWERS[name][0])
         outcome = TaskLife(create).run_try()
         assert outcome.state == "up_for_retry"
         self.check(name, outcome.error)
         assert {request.method for request in service.requests} == {"GET"}
 
-    def test_to_the_creation_of_a_job(self, service, name):
-        # The lookups say that there is none, so the request is repeated, but not without end.
+    def test_bad_responses_to_the_creation_bound_the_posts(self, service, name):
+        # The lookups find no job, so the POST is repeated, a bounded number of times.
         service.answer(*[NOT_FOUND, ANSWERS[name][0]] * 4, NOT_FOUND)
         outcome = TaskLife(create).run_try()
         assert outcome.state == "up_for_retry"
         self.check(name, outcome.error)
         assert [request.method for request in service.requests] == ["GET", "POST"] * 4 + ["GET"]
 
-    def test_to_a_stop(self, service, name):
+    def test_a_bad_response_to_a_stop_is_retried(self, service, name):
         service.answer(ANSWERS[name][0])
         outcome = TaskLife(stop).run_try()
         assert outcome.state == "up_for_retry"
@@ -214,7 +214,7 @@ class TestAnswers:
 
 @pytest.mark.parametrize("build", [sensor, deferred_sensor], ids=["worker", "triggerer"])
 @pytest.mark.parametrize("name", ["silence", "a body that drips", "a gzip that is none", "NaN as status"])
-def test_answers_to_a_poll(service, name, build):
+def test_a_bad_response_to_every_poll_is_an_outage(service, name, build):
     service.answer(ANSWERS[name][0])
     outcome = TaskLife(build).run_try()
     assert outcome.state == "up_for_retry"
@@ -223,7 +223,7 @@ def test_answers_to_a_poll(service, name, build):
     assert_fit_to_be_read(outcome.error)
 
 
-def test_an_answer_without_end(service, monkeypatch):
+def test_an_endless_response_is_cut_off(service, monkeypatch):
     connect(monkeypatch, service.base_url, timeout=60)
     service.answer(endless(JSON_HEAD + b"\r\n", b" " * 1_000_000))
     outcome = TaskLife(create).run_try()
@@ -263,7 +263,7 @@ def self_signed(folder):
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    # Valid in travelled time too.
+    # Also valid in travelled time.
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -320,8 +320,8 @@ def emulator(atai_emulator, clock):  # noqa: F811
 
 
 @pytest.mark.parametrize("order", ["newest_first", "oldest_first"])
-def test_a_list_with_the_same_id_twice(atai_emulator, order):
-    """Several deferred waits look at the list; an id that is there twice must not end the wrong wait."""
+def test_a_duplicate_id_in_the_list_does_not_end_the_wrong_wait(atai_emulator, order):
+    """Several deferred waits share the list."""
     emulator = atai_emulator
     store_dataset(emulator)
     emulator.set_switches(duplicate_job_id="create_second", list_order=order)
@@ -380,7 +380,7 @@ def test_metrics_never_decide_anything(emulator, metrics, build):
         ("{file}", "a\nb.jsonl", "file_id"),
     ],
 )
-def test_a_dataset_that_cannot_be_uploaded(emulator, tmp_path, path, file_id, says):
+def test_a_dataset_that_cannot_be_uploaded_is_never_sent(emulator, tmp_path, path, file_id, says):
     file = tmp_path / "train.jsonl"
     file.write_text('{"a": 1}\n')
 

@@ -1,16 +1,20 @@
+"""The tree of exceptions: one module, one drawing, and a clear answer to whether a retry can help."""
+
 from __future__ import annotations
 
+import importlib
 import pickle
+import pkgutil
+import re
 
 import pytest
 
+import airflow_provider_atai
 from airflow_provider_atai import errors
 from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiConnectionError,
     AtaiError,
-    AtaiResponseError,
-    AtaiTimeoutError,
     ErrorDetail,
     FineTuneJobError,
     PermanentError,
@@ -18,15 +22,86 @@ from airflow_provider_atai.errors import (
     error_class,
 )
 
-CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AtaiError)]
+ERRORS = "airflow_provider_atai.errors"
+BASES = {AtaiError, AtaiApiError, FineTuneJobError}
+SPLIT = {RetryableError: "retryable", PermanentError: "permanent"}
+_BRANCH = re.compile(r"^( *)(?:\* )?(\w+Error)(?: +(retryable|permanent))?$", re.MULTILINE)
 
 
-def test_no_error_is_an_airflow_exception_or_both_retryable_and_permanent() -> None:
+def modules() -> list[str]:
+    """Every module of the package except the emulator, which is a program of its own."""
+    walked = pkgutil.walk_packages(airflow_provider_atai.__path__, "airflow_provider_atai.")
+    return [module.name for module in walked if ".emulator" not in module.name]
+
+
+def exceptions() -> list[type[BaseException]]:
+    """Every exception class that the package defines."""
+    return [
+        kind
+        for name in modules()
+        for kind in vars(importlib.import_module(name)).values()
+        if isinstance(kind, type) and issubclass(kind, BaseException) and kind.__module__ == name
+    ]
+
+
+EXCEPTIONS = exceptions()
+PUBLIC = [kind for kind in EXCEPTIONS if not kind.__name__.startswith("_")]
+CONCRETE = [kind for kind in PUBLIC if kind not in BASES | set(SPLIT)]
+
+
+def drawn() -> dict[str, tuple[str | None, str | None]]:
+    """Read the tree in the docstring: the parent and the answer of each name."""
+    tree: dict[str, tuple[str | None, str | None]] = {}
+    branch: list[tuple[int, str]] = []
+    for indent, name, answer in _BRANCH.findall(errors.__doc__ or ""):
+        while branch and branch[-1][0] >= len(indent):
+            branch.pop()
+        assert name not in tree
+        tree[name] = (branch[-1][1] if branch else None, answer or None)
+        branch.append((len(indent), name))
+    return tree
+
+
+def test_the_walk_finds_the_whole_package() -> None:
+    assert {ERRORS, "airflow_provider_atai.retries", "airflow_provider_atai.triggers.fine_tune"} <= {
+        *modules()
+    }
+    assert len(CONCRETE) > 20
+
+
+def test_every_public_exception_is_defined_in_errors() -> None:
+    assert {kind.__module__ for kind in PUBLIC} == {ERRORS}
+    assert all(issubclass(kind, AtaiError) for kind in PUBLIC)
+
+
+def test_no_exception_is_an_airflow_exception() -> None:
     from airflow.exceptions import AirflowException
 
-    for kind in CLASSES:
-        assert not issubclass(kind, AirflowException), kind
-        assert not issubclass(kind, RetryableError) or not issubclass(kind, PermanentError), kind
+    assert [kind for kind in EXCEPTIONS if issubclass(kind, AirflowException)] == []
+
+
+@pytest.mark.parametrize("kind", CONCRETE)
+def test_every_concrete_exception_is_either_retryable_or_permanent(kind: type[AtaiError]) -> None:
+    assert issubclass(kind, RetryableError) is not issubclass(kind, PermanentError)
+
+
+@pytest.mark.parametrize("kind", sorted(BASES, key=str))
+def test_an_abstract_base_is_neither_retryable_nor_permanent(kind: type[AtaiError]) -> None:
+    assert not issubclass(kind, (RetryableError, PermanentError))
+
+
+def test_the_docstring_draws_the_tree_as_it_is() -> None:
+    tree: dict[str, tuple[str | None, str | None]] = {AtaiError.__name__: (None, None)}
+    for kind in PUBLIC:
+        if kind in {AtaiError, *SPLIT}:
+            continue
+        parent = kind.__mro__[1]
+        answers = [answer for split, answer in SPLIT.items() if issubclass(kind, split)]
+        tree[kind.__name__] = (
+            "AtaiError" if parent in SPLIT else parent.__name__,
+            answers[0] if answers else None,
+        )
+    assert drawn() == tree
 
 
 @pytest.mark.parametrize("status", range(400, 600))
@@ -37,36 +112,32 @@ def test_every_http_error_says_whether_a_retry_can_help(status: int) -> None:
     assert issubclass(kind, PermanentError) is not retryable
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CLASSES if issubclass(kind, AtaiApiError)])
-def test_http_errors_cross_process_borders(kind: type[AtaiApiError]) -> None:
-    error = kind(
-        status_code=418,
-        method="GET",
-        path="/x",
-        details=[ErrorDetail("m", code="C", suggestion="s", error_uid="err-1")],
-        retry_after=3.0,
-    )
+def example(kind: type[BaseException]) -> BaseException:
+    """Return an instance of a public exception with every field set."""
+    if issubclass(kind, AtaiApiError):
+        return kind(
+            status_code=418,
+            method="GET",
+            path="/x",
+            details=[ErrorDetail("m", code="C", suggestion="s", error_uid="err-1")],
+            retry_after=3.0,
+        )
+    if issubclass(kind, FineTuneJobError):
+        return kind("m", job_id="j", status="FAILED")
+    if issubclass(kind, AtaiConnectionError):
+        return kind("m", reason="dns")
+    return kind("m")
+
+
+@pytest.mark.parametrize("kind", PUBLIC)
+def test_an_exception_crosses_process_borders(kind: type[BaseException]) -> None:
+    error = example(kind)
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is kind
     assert str(copy) == str(error)
     assert vars(copy) == vars(error)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        AtaiConnectionError("m", reason="dns"),
-        AtaiTimeoutError("m"),
-        AtaiResponseError("m"),
-        *(kind("m", job_id="j", status="FAILED") for kind in CLASSES if issubclass(kind, FineTuneJobError)),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_other_errors_cross_process_borders(error: AtaiError) -> None:
-    copy = pickle.loads(pickle.dumps(error))
-    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
-
-
 def test_a_message_without_details_says_so() -> None:
     error = error_class(500)(status_code=500, method="GET", path="/v0.5/x")
-    assert str(error) == "GET /v0.5/x was answered with HTTP 500: the answer gave no reason"
+    assert str(error) == "GET /v0.5/x was answered with HTTP 500: the response gave no reason"

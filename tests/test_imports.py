@@ -65,10 +65,10 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 # what only a running task or a trigger needs is imported by the function that needs it.
 # `python -m benchmarks.imports` shows what each costs.
 OURS = """
-airflow_provider_atai.api
+airflow_provider_atai.api.backoff
 airflow_provider_atai.api.fine_tune
 airflow_provider_atai.api.job_request
-airflow_provider_atai.api.upload
+airflow_provider_atai.api.timestamps
 airflow_provider_atai.compat
 airflow_provider_atai.compat.first_try
 airflow_provider_atai.compat.rendering
@@ -113,7 +113,11 @@ airflow.sdk.bases.operatorlink
 """
 
 # Every Airflow process imports this to know the provider, Airflow 3 before it parses the first DAG.
-FOR_AIRFLOW = ("airflow_provider_atai.provider_info",)
+FOR_AIRFLOW = (
+    "airflow_provider_atai.api",
+    "airflow_provider_atai.api.base_url",
+    "airflow_provider_atai.provider_info",
+)
 HTTP = ("aiohttp", "http.client", "httpcore", "httpx", "requests", "urllib3")
 EMULATOR = ("airflow_provider_atai.emulator", "fastapi", "starlette", "uvicorn")
 

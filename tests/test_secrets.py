@@ -1,4 +1,4 @@
-"""The API key and the signatures of presigned URLs stay where they belong, whatever goes wrong."""
+"""The API key and the signatures of presigned URLs stay secret, whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def emulator(atai_emulator, clock):  # noqa: F811
 
 @pytest.fixture
 def log(caplog, capfd):
-    """Everything that is written anywhere at DEBUG, the HTTP libraries' lines included."""
+    """Everything that is logged or printed at DEBUG, including the HTTP libraries' lines."""
     http = logging.getLogger("urllib3")
     level = http.level
     http.setLevel(logging.DEBUG)
@@ -51,7 +51,7 @@ def create(**arguments):
 
 
 def told(error):
-    """What a person sees of an error: the whole chain with its notes."""
+    """Return what a person sees of an error: the whole chain with its notes."""
     return "".join(traceback.format_exception(error)) + repr(error) + "".join(getattr(error, "__notes__", ()))
 
 
@@ -62,18 +62,18 @@ def masked():
 
 
 class TestMasking:
-    def test_a_key_of_the_connection(self, emulator, masked):
+    def test_a_key_of_the_connection_is_masked(self, emulator, masked):
         assert AtaiHook().client
         assert masked() == {emulator.api_key}
 
-    def test_a_key_of_the_environment(self, emulator, masked, monkeypatch):
+    def test_a_key_of_the_environment_is_masked(self, emulator, masked, monkeypatch):
         connection = {"conn_type": "atai", "host": emulator.base_url}
         monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", json.dumps(connection))
         monkeypatch.setenv("ATAI_API_KEY", "sk_of_the_environment")
         assert AtaiHook().client
         assert masked() == {"sk_of_the_environment"}
 
-    def test_a_proxy_which_may_hold_a_password(self, emulator, masked, monkeypatch):
+    def test_a_proxy_is_masked_because_of_its_password(self, emulator, masked, monkeypatch):
         proxy = "http://user:hidden@proxy.example:3128"
         document = {**json.loads(emulator.connection_json), "extra": {"proxy": proxy}}
         monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", json.dumps(document))
@@ -82,7 +82,7 @@ class TestMasking:
         assert proxy in masked()
         assert "hidden" not in repr(hook.settings) + repr(hook.client)
 
-    def test_in_the_triggerer(self, emulator, masked):
+    def test_a_key_is_masked_in_the_triggerer(self, emulator, masked):
         hook = AtaiHook()
         asyncio.run(hook.aload_settings())
         assert masked() == {emulator.api_key}
@@ -119,7 +119,7 @@ ECHOES = {
 
 @pytest.mark.parametrize("name", ECHOES)
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 500])
-def test_a_service_that_echoes_the_key(emulator, log, name, status):
+def test_an_echoed_key_is_redacted(emulator, log, name, status):
     echo = json.loads(json.dumps(ECHOES[name]).replace("KEY", emulator.api_key))
     emulator.add_fault(path=f"{JOBS}/**", effect="answer", status=status, count=None, **echo)
     emulator.add_fault(path=JOBS, effect="answer", status=status, count=None, **echo)
@@ -140,7 +140,7 @@ def test_a_service_that_echoes_the_key(emulator, log, name, status):
 @pytest.mark.parametrize(
     "host", ["http://127.0.0.1:1", "http://no-such-host.invalid", "https://127.0.0.1:1", "http://[::1"]
 )
-def test_a_service_out_of_reach(emulator, log, monkeypatch, host):
+def test_an_unreachable_service_does_not_reveal_the_key(emulator, log, monkeypatch, host):
     document = {**json.loads(emulator.connection_json), "host": host}
     monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", json.dumps(document))
     outcome = TaskLife(create).run_try()
@@ -157,7 +157,7 @@ def test_errors_carry_no_key_to_another_process(emulator):
     assert all(emulator.api_key not in str(vars(one)) for one in (raised.value, *raised.value.details))
 
 
-def test_what_airflow_stores_of_a_task(emulator, log, monkeypatch):
+def test_airflow_stores_no_key(emulator, log, monkeypatch):
     monkeypatch.setenv("ATAI_API_KEY", emulator.api_key)
     task = create(wait_for_completion=True, deferrable=True, timeout=3600)
     outcome = TaskLife(lambda: task).run_try()
@@ -169,7 +169,7 @@ def test_what_airflow_stores_of_a_task(emulator, log, monkeypatch):
         assert emulator.api_key not in text
 
 
-def test_an_upload_that_goes_wrong_at_each_step(emulator, log, tmp_path, monkeypatch):
+def test_a_failing_upload_reveals_neither_key_nor_signature(emulator, log, tmp_path, monkeypatch):
     emulator.set_switches(part_size=64)
     faults = [
         {"method": "PUT", "effect": "answer", "status": 500, "count": 2},
@@ -195,9 +195,9 @@ def test_an_upload_that_goes_wrong_at_each_step(emulator, log, tmp_path, monkeyp
     assert emulator.api_key not in written
 
 
-def test_the_emulators_own_log(emulator):
+def test_the_emulators_request_log_hides_the_key(emulator):
     TaskLife(lambda: create(wait_for_completion=True)).run_try()
-    # A person who puts the key where it does not belong.
+    # Somebody calls the service directly, with the key in a header.
     requests.get(
         f"{emulator.base_url}{JOBS}", headers={"Authorization": f"Bearer {emulator.api_key}"}, timeout=30
     )

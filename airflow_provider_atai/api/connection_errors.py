@@ -1,4 +1,4 @@
-"""Turns what the HTTP stack raises into this package's errors, with the cause named and without secrets."""
+"""Turns the HTTP stack's exceptions into this package's errors, which name the cause and no secrets."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _MOST_CAUSES = 50
 T = TypeVar("T")
 
 _INVALID_URL = (rex.InvalidURL, rex.InvalidSchema, rex.MissingSchema, uex.LocationValueError, UnicodeError)
-# How TLS puts a connection that ends in the middle: not a word about its certificates or versions.
+# How TLS reports a connection that ends in the middle; certificates and versions are not at fault.
 _TLS_CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _LOST = (http.client.HTTPException, ConnectionError, rex.ConnectionError, uex.ProtocolError)
 
-# Looked up in this order: an outer error often wraps several of them. {where} is method and address.
+# Checked in this order: an outer error often wraps several of them.
 _UNSENT: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
-    ((rex.ProxyError, uex.ProxyError), "proxy", "the proxy did not let it through or cannot be reached"),
+    ((rex.ProxyError, uex.ProxyError), "proxy", "the proxy refused it or cannot be reached"),
     ((ssl.SSLError, uex.SSLError, rex.SSLError), "tls", "{host} does not speak TLS as expected"),
     ((socket.gaierror, uex.NameResolutionError), "dns", "the name of the host {host} does not resolve (DNS)"),
     ((ConnectionRefusedError,), "refused", "{host} refuses the connection; nothing listens there"),
@@ -38,13 +38,13 @@ def translated(call: Callable[[], T], method: str, url: str, timeout: Timeout) -
     """
     Return what ``call`` returns.
 
-    :raises AtaiConnectionError: instead of every error of the HTTP stack.
+    :raises AtaiConnectionError: in place of any error of the HTTP stack.
     """
     try:
         return call()
     except (OSError, uex.HTTPError, http.client.HTTPException, UnicodeError) as exc:
         failure = explain(exc, method, url, timeout)
-    # Outside of the except block: the original errors name the whole URL, and a presigned one is secret.
+    # Outside the except block: the original errors contain the whole URL, and a presigned one is secret.
     raise failure
 
 
@@ -61,7 +61,7 @@ def explain(exc: BaseException, method: str, url: str, timeout: Timeout) -> Atai
     certificate = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
     if certificate is not None:
         said = certificate.verify_message or "not valid"
-        return AtaiConnectionError(f"{unsent} the certificate of {host} is refused ({said}).", reason="tls")
+        return AtaiConnectionError(f"{unsent} the certificate of {host} was refused ({said}).", reason="tls")
     if any(isinstance(cause, _TLS_CUT) for cause in causes):
         return lost(method, url)
     for kinds, reason, text in _UNSENT:
@@ -72,19 +72,19 @@ def explain(exc: BaseException, method: str, url: str, timeout: Timeout) -> Atai
     if any(isinstance(cause, rex.Timeout | uex.TimeoutError | TimeoutError) for cause in causes):
         return timed_out(method, url, timeout)
     if any(isinstance(cause, rex.ContentDecodingError | uex.DecodeError) for cause in causes):
-        return AtaiConnectionError(f"The answer to {method} {address_of(url)} cannot be decompressed.")
+        return AtaiConnectionError(f"The response to {method} {address_of(url)} cannot be decompressed.")
     if any(isinstance(cause, _LOST) for cause in causes):
         return lost(method, url)
     if "CA certificate bundle" in str(exc):
-        # requests raises a bare OSError with this text when `verify` names a file that is not there.
+        # requests raises a bare OSError with this text if `verify` names a missing file.
         return AtaiConnectionError(
-            f"{unsent} the CA bundle that the connection names is not there.", reason="tls"
+            f"{unsent} the CA bundle that the connection names does not exist.", reason="tls"
         )
     return AtaiConnectionError(f"{method} {address_of(url)} failed: {type(exc).__name__}.{_effect(method)}")
 
 
 def lost(method: str, url: str) -> AtaiConnectionError:
-    """Return the error for a connection that ended before the answer did."""
+    """Return the error for a connection that ended before the response was complete."""
     return AtaiConnectionError(
         f"The connection to {host_of(url)} was lost during {method} {urlsplit(url).path}.{_effect(method)}",
         reason="dropped",
@@ -92,14 +92,14 @@ def lost(method: str, url: str) -> AtaiConnectionError:
 
 
 def timed_out(method: str, url: str, timeout: Timeout) -> AtaiTimeoutError:
-    """Return the error for an answer that did not come, or not completely, in time."""
+    """Return the error for a response that did not arrive completely in time."""
     return AtaiTimeoutError(
         f"{method} {address_of(url)} was not answered completely within {timeout[1]:g} s.{_effect(method)}"
     )
 
 
 def address_of(url: str) -> str:
-    """Return a URL without user info, query and fragment, which may be secret."""
+    """Return a URL without user info, query and fragment: they may be secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{host_of(url)}{parts.path}"
 
@@ -110,7 +110,7 @@ def host_of(url: str) -> str:
 
 
 def _effect(method: str) -> str:
-    return "" if method == "GET" else " Whether the request took effect is not known."
+    return "" if method == "GET" else " It is unknown whether the request took effect."
 
 
 def _causes(exc: BaseException) -> list[BaseException]:

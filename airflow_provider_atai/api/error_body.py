@@ -1,4 +1,4 @@
-"""Reads what the service says when it refuses or fails. Pure."""
+"""Reads what the service says in its error responses. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from airflow_provider_atai.errors import ErrorDetail
 
 _LONGEST_TEXT = 500
 _MOST_ENTRIES = 20
-_TAG = re.compile(r"<[^>]*>")
-_UNSEEN_ELEMENT = re.compile(r"<(script|style|head)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 _XML_CODE = re.compile(r"<Code>\s*([\w.-]+)\s*</Code>")
 _XML_MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
@@ -30,7 +28,7 @@ def _as_is(text: str) -> str:
 
 def excerpt(text: str, length: int = _LONGEST_TEXT) -> str:
     """Return text on one line, without control characters, cut at ``length`` characters."""
-    # Cut generously first: a body of megabytes need not be scanned to show its first words.
+    # Cut first: a body of megabytes need not be scanned to show its first words.
     words = "".join(c if c.isprintable() else " " for c in text[: length * 4]).split()
     line = " ".join(words)
     return line if len(line) <= length else line[: length - 1] + "…"
@@ -40,15 +38,15 @@ def parse_error_body(
     body: bytes, content_type: str, status: int, *, redact: Redact = _as_is
 ) -> tuple[ErrorDetail, ...]:
     """
-    Return the entries of an error answer; empty when the answer says nothing.
+    Return the entries of an error response; empty if the response says nothing.
 
-    Understood are ``{"errors": [...]}``, ``{"detail": "..."}``, FastAPI's ``{"detail": [{loc, msg, type}]}``,
-    the old ``{"error": {code, message}}``, the XML of object storage, HTML and plain text.
+    It reads ``{"errors": [...]}``, ``{"detail": "..."}``, FastAPI's ``{"detail": [{loc, msg, type}]}``, the
+    old ``{"error": {code, message}}``, object storage's XML, the title of an HTML page, and plain text.
 
     :param body: the body as received.
-    :param content_type: the ``Content-Type`` header; empty when there was none.
-    :param status: the HTTP status, named when an HTML page has no title.
-    :param redact: applied to every text before it is cut, to take secrets out.
+    :param content_type: the ``Content-Type`` header; empty if there was none.
+    :param status: the HTTP status, named if an HTML page has no title.
+    :param redact: removes secrets; applied to every text before it is cut.
     """
     text = body.decode("utf-8", errors="replace").strip()
     if not text:
@@ -62,7 +60,7 @@ def parse_error_body(
 
 
 def is_json(body: bytes) -> bool:
-    """Tell whether a body is JSON, as every answer of the API is; a gateway's page is not."""
+    """Tell whether a body is JSON, as every response of the API is; a gateway's page is not."""
     try:
         json.loads(body)
     except (ValueError, RecursionError):
@@ -71,7 +69,7 @@ def is_json(body: bytes) -> bool:
 
 
 def retry_after_of_body(body: bytes) -> float | None:
-    """Return ``error.details.retry_after`` of the old error shape in seconds, None when it is not there."""
+    """Return ``error.details.retry_after`` of the old error shape in seconds, None if it is absent."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
@@ -84,7 +82,7 @@ def retry_after_of_body(body: bytes) -> float | None:
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """
-    Return the seconds that a ``Retry-After`` header asks for, never negative; None when it is unreadable.
+    Return the seconds that a ``Retry-After`` header asks for, never negative; None if it is unreadable.
 
     :param value: seconds or an HTTP date.
     :param now: the time to count an HTTP date from, with a time zone.
@@ -115,13 +113,11 @@ def _seconds(value: Any) -> float | None:
 
 def _from_json(data: Any, redact: Redact) -> list[ErrorDetail]:
     if not isinstance(data, Mapping):
-        return _entries([data], redact) if not isinstance(data, list) else _entries(data, redact)
+        return _entries(data if isinstance(data, list) else [data], redact)
     for key in ("errors", "detail", "error"):
         value = data.get(key)
         if value:
             return _entries(value if isinstance(value, list) else [value], redact)
-    if data.get("message") or data.get("msg"):
-        return _entries([data], redact)
     return _entries([data], redact) if data else []
 
 
@@ -143,7 +139,7 @@ def _entry(value: Any, redact: Redact) -> ErrorDetail | None:
     code = text(value.get("code")) or text(value.get("type"))
     location = value.get("loc")
     if message and isinstance(location, list) and location:
-        # FastAPI's validation errors say where in the request the value stands, which is most of their worth.
+        # The location is what makes FastAPI's validation errors useful.
         where = text(".".join(str(step) for step in location if step != "body"))
         message = f"{where}: {message}" if where else message
     if not message and not code:
@@ -167,6 +163,5 @@ def _from_markup(text: str, content_type: str, status: int) -> tuple[ErrorDetail
     if "html" not in content_type.lower() and not head.lstrip().startswith("<"):
         return (ErrorDetail(excerpt(head)),)
     title = _TITLE.search(head)
-    seen = title[1] if title else _TAG.sub(" ", _UNSEEN_ELEMENT.sub(" ", head))
-    said_text = excerpt(seen, 200) or f"no text, status {status}"
-    return (ErrorDetail(f"an HTML page, not the API's answer: {said_text}"),)
+    named = excerpt(title[1] if title else "", 200) or f"no title, status {status}"
+    return (ErrorDetail(f"an HTML page, not the API's response: {named}"),)

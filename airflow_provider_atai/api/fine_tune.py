@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_atai.api.job_request import build_request, check_job_id, check_request
+from airflow_provider_atai.api.job_request import build_request
+from airflow_provider_atai.api.timestamps import parse_timestamp
 from airflow_provider_atai.errors import AtaiResponseError
 
 if TYPE_CHECKING:
@@ -17,25 +17,13 @@ if TYPE_CHECKING:
 
     from airflow_provider_atai.api.client import AtaiClient
 
-__all__ = [
-    "ACTIVE_STATUSES",
-    "TERMINAL_STATUSES",
-    "FineTuneApi",
-    "FineTuneJob",
-    "JobMetrics",
-    "JobStatus",
-    "build_request",
-    "check_job_id",
-    "check_request",
-]
-
 log = logging.getLogger(__name__)
 
 _JOBS = ("fine-tune", "jobs")
 
 
 class JobStatus(StrEnum):
-    """The statuses that the API documents. A job may still show one that is not listed here."""
+    """The documented statuses. A job may still have one that is not listed here."""
 
     UNKNOWN = "UNKNOWN"
     REGISTERED = "REGISTERED"
@@ -56,18 +44,16 @@ ACTIVE_STATUSES = tuple(status.value for status in JobStatus if status.value not
 @dataclass(frozen=True)
 class FineTuneJob:
     """
-    A job as the service describes it.
+    A job as the service describes it. What is absent or unreadable is empty or None.
 
-    :param id: the id that every call takes; client-chosen or made by the service.
+    :param id: the id that every call takes; chosen by the client or made by the service.
     :param name: not unique.
-    :param status: as sent, kept when it is none of :class:`JobStatus`.
-    :param config: model and datasets as the service resolved them; they need not equal the request's.
+    :param status: as sent, even if it is not in :class:`JobStatus`.
+    :param config: model and datasets as the service resolved them; they may differ from the request's.
     :param uuid: the service's own id.
-    :param org_uuid: the organisation that owns the job.
-    :param created_at: UTC; None when it is absent or unreadable.
-    :param updated_at: likewise.
+    :param created_at: in UTC.
+    :param updated_at: in UTC.
     :param inference_config_path: where the trained model's inference config is; None until there is one.
-    :param extra: fields that are not known here, and known ones whose value could not be used.
     """
 
     id: str
@@ -75,15 +61,13 @@ class FineTuneJob:
     status: str
     config: Mapping[str, Any] = field(default_factory=dict)
     uuid: str | None = None
-    org_uuid: str | None = None
     created_at: DateTime | None = None
     updated_at: DateTime | None = None
     inference_config_path: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the job is over. A status that is not documented counts as not over."""
+        """Whether the job has ended. An undocumented status counts as active."""
         return self.status in TERMINAL_STATUSES
 
     @classmethod
@@ -92,53 +76,30 @@ class FineTuneJob:
         Read a job record.
 
         :param record: decoded JSON.
-        :raises AtaiResponseError: it is no object, or has no id or status: nothing is known about the job.
+        :raises AtaiResponseError: it is not an object or lacks an id or status: the job's state is unknown.
         """
         if not isinstance(record, Mapping):
             raise AtaiResponseError(
-                f"The service sent {_kind(record)} where a job record belongs; the job's state is not known."
+                f"The service sent {_kind(record)} instead of a job record; the job's state is unknown."
             )
         for key in ("id", "status"):
-            # What cannot be printed, such as half a character, is no id that a later request could name.
+            # A later request could not name an id that cannot be printed, such as half a character.
             value = record.get(key)
             if not isinstance(value, str) or not value.strip() or not value.isprintable():
                 raise AtaiResponseError(
-                    f"The service sent a job record whose {key} is {_kind(record.get(key))}; "
-                    "the job's state is not known."
+                    f"The service sent a job record whose {key} is {_kind(value)}; "
+                    "the job's state is unknown."
                 )
-        extra = dict(record)
-
-        def text(key: str) -> str | None:
-            value = extra.get(key)
-            if isinstance(value, str) and value:
-                del extra[key]
-                return value
-            if value is None:
-                extra.pop(key, None)
-            return None
-
-        def moment(key: str) -> DateTime | None:
-            parsed = parse_timestamp(extra.get(key))
-            if parsed is not None or extra.get(key) is None:
-                extra.pop(key, None)
-            return parsed
-
-        config = extra.get("config")
-        if isinstance(config, Mapping):
-            del extra["config"]
-        else:
-            config = {}
+        config = record.get("config")
         return cls(
-            id=extra.pop("id"),
-            name=text("name") or "",
-            status=extra.pop("status"),
-            config=config,
-            uuid=text("uuid"),
-            org_uuid=text("org_uuid"),
-            created_at=moment("created_at"),
-            updated_at=moment("updated_at"),
-            inference_config_path=text("inference_config_path"),
-            extra=extra,
+            id=record["id"],
+            name=_text(record.get("name")) or "",
+            status=record["status"],
+            config=config if isinstance(config, Mapping) else {},
+            uuid=_text(record.get("uuid")),
+            created_at=parse_timestamp(record.get("created_at")),
+            updated_at=parse_timestamp(record.get("updated_at")),
+            inference_config_path=_text(record.get("inference_config_path")),
         )
 
 
@@ -156,18 +117,18 @@ class JobMetrics:
     records: tuple[Mapping[str, Any], ...]
 
     @classmethod
-    def from_answer(cls, answer: object) -> JobMetrics:
+    def from_response(cls, response: object) -> JobMetrics:
         """
-        Read the answer of the metrics call, leaving out records that are no objects.
+        Read the response of the metrics call, leaving out records that are not objects.
 
-        :raises AtaiResponseError: the answer is no object.
+        :raises AtaiResponseError: the response is not an object.
         """
-        if not isinstance(answer, Mapping):
-            raise AtaiResponseError(f"The service sent {_kind(answer)} where a job's metrics belong.")
-        step = answer.get("last_checkpoint_step")
+        if not isinstance(response, Mapping):
+            raise AtaiResponseError(f"The service sent {_kind(response)} instead of a job's metrics.")
+        step = response.get("last_checkpoint_step")
         if isinstance(step, float) and step.is_integer():
             step = int(step)
-        records = answer.get("metrics")
+        records = response.get("metrics")
         return cls(
             last_checkpoint_step=step if isinstance(step, int) and not isinstance(step, bool) else None,
             records=tuple(record for record in records if isinstance(record, Mapping))
@@ -177,10 +138,16 @@ class JobMetrics:
 
 
 class FineTuneApi:
-    """The job calls. Each raises what :meth:`AtaiClient.request` raises, and what is said below."""
+    """The job calls. Each raises what :meth:`AtaiClient.request` raises, and what its docstring says."""
 
     def __init__(self, client: AtaiClient) -> None:
         self._client = client
+
+    def with_options(
+        self, *, timeout: float | tuple[float, float] | None = None, max_attempts: int | None = None
+    ) -> FineTuneApi:
+        """Return the same calls with other options; see :meth:`AtaiClient.with_options`."""
+        return FineTuneApi(self._client.with_options(timeout=timeout, max_attempts=max_attempts))
 
     def create(
         self,
@@ -191,25 +158,25 @@ class FineTuneApi:
         job_id: str | None = None,
     ) -> FineTuneJob:
         """
-        Create a job. Never repeated here: only a caller that looked for the job may send this again.
+        Create a job. This is never repeated here: only a caller that looked for the job may repeat it.
 
-        The id in the answer is the job's, whatever was asked for.
+        The id in the response is the job's, whatever id was asked for.
 
-        :raises AtaiResponseError: the request was accepted, but the answer names no job; there may be one.
+        :raises AtaiResponseError: the request was accepted, but the response names no job; there may be one.
         """
         request = build_request(name=name, datasets=datasets, model=model, job_id=job_id)
         return FineTuneJob.from_record(
             self._client.request("POST", *_JOBS, json=request, safe_to_repeat=False)
         )
 
-    def get(self, job_id: str, *, max_attempts: int | None = None) -> FineTuneJob:
+    def get(self, job_id: str) -> FineTuneJob:
         """
         Return a job.
 
         :raises AtaiNotFoundError: there is no such job.
-        :raises AtaiResponseError: the answer is no job record, or that of another job.
+        :raises AtaiResponseError: the response is not a job record, or that of another job.
         """
-        return self._asked_for(job_id, self._client.request("GET", *_JOBS, job_id, max_attempts=max_attempts))
+        return self._asked_for(job_id, self._client.request("GET", *_JOBS, job_id))
 
     def list(
         self, *, limit: int | None = None, offset: int | None = None, statuses: Sequence[str] = ()
@@ -217,17 +184,17 @@ class FineTuneApi:
         """
         Return jobs of the organisation, in no documented order.
 
-        Pages can shift while they are read, so that a job may be missing from all of them or be in two.
-        Records that cannot be read are left out with a warning: one odd job must not hide the others.
+        Pages can shift while they are read, so that a job may be missing from all of them or be on two.
+        Unreadable records are left out with a warning: one odd job must not hide the others.
 
         :param limit: the most jobs; None for all.
-        :param statuses: only jobs in one of these; empty for all.
-        :raises AtaiResponseError: the answer is no list, or none of its records can be read.
+        :param statuses: only jobs with one of these; empty for all.
+        :raises AtaiResponseError: the response is not a list, or none of its records can be read.
         """
-        answer = self.list_records(limit=limit, offset=offset, statuses=statuses)
+        response = self.list_records(limit=limit, offset=offset, statuses=statuses)
         jobs = []
         unreadable: AtaiResponseError | None = None
-        for record in answer:
+        for record in response:
             try:
                 jobs.append(FineTuneJob.from_record(record))
             except AtaiResponseError as error:
@@ -235,92 +202,54 @@ class FineTuneApi:
         if unreadable is not None:
             if not jobs:
                 raise unreadable
-            left_out = len(answer) - len(jobs)
-            log.warning("%d of %d listed jobs were left out: %s", left_out, len(answer), unreadable)
+            left_out = len(response) - len(jobs)
+            log.warning("%d of %d listed jobs were left out: %s", left_out, len(response), unreadable)
         return jobs
 
     def list_records(
-        self,
-        *,
-        limit: int | None = None,
-        offset: int | None = None,
-        statuses: Sequence[str] = (),
-        max_attempts: int | None = None,
+        self, *, limit: int | None = None, offset: int | None = None, statuses: Sequence[str] = ()
     ) -> Sequence[Any]:
         """
-        Return the list as the service sent it, unread, for callers that want little of much.
+        Return the unparsed list, for callers that need few of many records.
 
         The parameters are those of :meth:`list`.
 
-        :raises AtaiResponseError: the answer is no list.
+        :raises AtaiResponseError: the response is not a list.
         """
         params = {"limit": limit, "offset": offset, "statuses": [*statuses] or None}
-        answer = self._client.request("GET", *_JOBS, params=params, max_attempts=max_attempts)
-        if not isinstance(answer, list):
-            raise AtaiResponseError(f"The service sent {_kind(answer)} where a list of jobs belongs.")
-        return answer
+        response = self._client.request("GET", *_JOBS, params=params)
+        if not isinstance(response, list):
+            raise AtaiResponseError(f"The service sent {_kind(response)} instead of a list of jobs.")
+        return response
 
-    def stop(
-        self,
-        job_id: str,
-        *,
-        timeout: float | tuple[float, float] | None = None,
-        max_attempts: int | None = None,
-    ) -> FineTuneJob:
+    def stop(self, job_id: str) -> FineTuneJob:
         """
-        Stop a job gracefully: its latest checkpoint is kept. The answer is usually STOPPING, not yet STOPPED.
+        Stop a job gracefully and keep its latest checkpoint. The response usually says STOPPING.
 
-        :raises AtaiConflictError: presumably the job is over already (undocumented); get it to see.
+        :raises AtaiConflictError: presumably the job has ended already (undocumented); get it to see.
         """
-        return self._end(job_id, "stop", timeout, max_attempts)
+        return self._end(job_id, "stop")
 
-    def cancel(
-        self,
-        job_id: str,
-        *,
-        timeout: float | tuple[float, float] | None = None,
-        max_attempts: int | None = None,
-    ) -> FineTuneJob:
+    def cancel(self, job_id: str) -> FineTuneJob:
         """
         Cancel a job at once: nothing is finalised.
 
-        :raises AtaiConflictError: presumably the job is over already (undocumented); get it to see.
+        :raises AtaiConflictError: presumably the job has ended already (undocumented); get it to see.
         """
-        return self._end(job_id, "cancel", timeout, max_attempts)
+        return self._end(job_id, "cancel")
 
-    def metrics(
-        self,
-        job_id: str,
-        *,
-        limit: int | None = None,
-        offset: int | None = None,
-        timeout: float | tuple[float, float] | None = None,
-        max_attempts: int | None = None,
-    ) -> JobMetrics:
+    def metrics(self, job_id: str) -> JobMetrics:
         """Return what a job has reported so far."""
-        answer = self._client.request(
-            "GET",
-            *_JOBS,
-            job_id,
-            "metrics",
-            params={"limit": limit, "offset": offset},
-            timeout=timeout,
-            max_attempts=max_attempts,
-        )
-        return JobMetrics.from_answer(answer)
+        return JobMetrics.from_response(self._client.request("GET", *_JOBS, job_id, "metrics"))
 
-    def _end(
-        self, job_id: str, action: str, timeout: float | tuple[float, float] | None, max_attempts: int | None
-    ) -> FineTuneJob:
-        answer = self._client.request(
-            "PUT", *_JOBS, job_id, action, safe_to_repeat=True, timeout=timeout, max_attempts=max_attempts
-        )
-        return self._asked_for(job_id, answer)
+    def _end(self, job_id: str, action: str) -> FineTuneJob:
+        response = self._client.request("PUT", *_JOBS, job_id, action, safe_to_repeat=True)
+        return self._asked_for(job_id, response)
 
     @staticmethod
-    def _asked_for(job_id: str, answer: object) -> FineTuneJob:
-        job = FineTuneJob.from_record(answer)
-        # Whether the path also takes a job's uuid is not documented; if it does, the id differs rightly.
+    def _asked_for(job_id: str, response: object) -> FineTuneJob:
+        job = FineTuneJob.from_record(response)
+        # It is not documented whether the path also takes a job's uuid; if it does, the id may differ.
         if job_id not in (job.id, job.uuid):
             raise AtaiResponseError(
                 f"The service was asked for job {job_id} and answered with job {job.id!r}."
@@ -328,27 +257,8 @@ class FineTuneApi:
         return job
 
 
-def parse_timestamp(value: object) -> DateTime | None:
-    """Return an ISO 8601 timestamp as UTC, None when it is none. Without an offset it is taken as UTC."""
-    if not isinstance(value, str):
-        return None
-    import pendulum
-
-    try:
-        moment = datetime.fromisoformat(value.strip())
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return pendulum.DateTime(
-        moment.year,
-        moment.month,
-        moment.day,
-        moment.hour,
-        moment.minute,
-        moment.second,
-        moment.microsecond,
-        tzinfo=pendulum.UTC,
-    )
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _kind(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The request body of a fine-tune job: how it is checked and how it is built. Pure."""
+"""Checks and builds the request body of a fine-tune job. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def build_request(
     """
     Return the JSON body of ``POST /fine-tune/jobs``.
 
-    ``model`` and ``id`` are left out when None: the service then picks its default model and makes an id.
+    ``model`` and ``id`` are left out if None: the service then uses its default model and makes an id.
     """
     config: dict[str, Any] = {} if model is None else {"model": model}
     config["datasets"] = [
@@ -43,14 +43,14 @@ def check_request(
     job_id: object = None,
 ) -> None:
     """
-    Check what a job is to be made of, as far as the API documents it.
+    Check the arguments of a job against what the API documents.
 
     :param name: a non-empty string.
     :param datasets: a non-empty list of mappings with exactly ``name``, ``split`` (``"train"`` or ``"eval"``)
         and ``file_ids`` (a non-empty list of strings); at least one of them is a train split.
     :param model: a non-empty string, or None for the service's default.
-    :param job_id: 1 to 64 characters that can stand in a URL path, or None.
-    :raises ValueError: saying what to write instead.
+    :param job_id: 1 to 64 characters that are valid in a URL path, or None.
+    :raises ValueError: an argument is wrong; the message says what to write instead.
     """
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"name must be a non-empty string, not {name!r}.")
@@ -81,9 +81,9 @@ def check_request(
 
 def check_job_id(job_id: object) -> None:
     """
-    Check an id that is to be given to a job, or that is to name one.
+    Check the id of a job, new or existing.
 
-    :raises ValueError: it is no string of 1 to 64 characters, or holds what a URL path would misread.
+    :raises ValueError: it is not a string of 1 to 64 characters, or contains what a URL path would misread.
     """
     if not isinstance(job_id, str) or not job_id:
         raise ValueError(f"job_id must be a string of 1 to {LONGEST_JOB_ID} characters, not {job_id!r}.")
@@ -91,7 +91,7 @@ def check_job_id(job_id: object) -> None:
         raise ValueError(f"job_id has {len(job_id)} characters; the service takes 1 to {LONGEST_JOB_ID}.")
     if job_id in (".", "..") or any(c in "/\\?#%" or c.isspace() or not c.isprintable() for c in job_id):
         raise ValueError(
-            f"job_id {job_id!r} cannot stand in a URL path. "
+            f"job_id {job_id!r} is not valid in a URL path. "
             "Use letters, digits, '-', '_' and '.', without spaces and slashes."
         )
 
@@ -118,7 +118,7 @@ def check_file_ids(file_ids: object, where: str) -> None:
     Check a list of file ids.
 
     :param where: names the list in the message.
-    :raises ValueError: it is no non-empty list of non-empty strings.
+    :raises ValueError: it is not a non-empty list of non-empty strings.
     """
     if isinstance(file_ids, str):
         raise ValueError(
@@ -128,7 +128,7 @@ def check_file_ids(file_ids: object, where: str) -> None:
         raise ValueError(f"{where} must be a non-empty list of file ids, not {_shown(file_ids)}.")
     for file_id in file_ids:
         if not isinstance(file_id, str) or file_id.strip() in ("", ".", ".."):
-            raise ValueError(f"{where} holds {_shown(file_id)}, which is no file id.")
+            raise ValueError(f"{where} contains {_shown(file_id)}, which is not a file id.")
 
 
 def _shown(value: object) -> str:

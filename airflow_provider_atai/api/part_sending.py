@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from airflow_provider_atai.api.backoff import call_with_retry
-from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError
 from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiAuthenticationError,
@@ -24,37 +23,64 @@ from airflow_provider_atai.errors import (
     AtaiPermissionError,
     AtaiResponseError,
     RetryableError,
+    SourceChangedError,
+    SourceUnreadableError,
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_atai.api.files import FilesApi, UploadPart, UploadSession
-    from airflow_provider_atai.api.upload import OnProgress, UploadSource
+    from airflow_provider_atai.api.file_records import UploadPart, UploadSession
+    from airflow_provider_atai.api.files import FilesApi
 
 log = logging.getLogger(__name__)
 
-# With the number of threads it bounds the memory, whatever the size of the file and its parts.
+# Bounds the memory per thread, whatever the size of the file and its parts.
 _BLOCK = 1024 * 1024
-# A URL lives for about an hour. One that is refused twice right after it was made is not refused for its age.
+# A URL lives for about an hour. If fresh ones are refused twice, their age is not the reason.
 _MOST_REFRESHES = 2
-# A part that waits behind others for longer than its URL lives gets another one before it is begun.
+# A part may wait behind others until its URL has almost expired; then it gets a fresh one first.
 _SHORTEST_LIFE = timedelta(minutes=1)
-# A thread looks between blocks and between naps whether it is still wanted.
+# Between two naps a thread checks whether it was stopped.
 _LONGEST_NAP = 1.0
 # Airflow kills a task that does not end within 5 seconds of being told to.
 _PATIENCE = 2.0
 
+# Called with the bytes stored and the bytes of the file, first before anything is sent. The bytes stored
+# decrease if a part is sent again.
+OnProgress = Callable[[int, int], None]
+
+
+class UploadSource(Protocol):
+    """The file to upload. Several threads read it at once."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Its size."""
+
+    @property
+    def file_type(self) -> str:
+        """Its media type."""
+
+    def open(self) -> BinaryIO:
+        """Return a new seekable stream, at the first byte."""
+
+    def check_unchanged(self) -> None:
+        """
+        Check that the file is still the one that was announced.
+
+        :raises SourceChangedError: it is not.
+        """
+
 
 class _StoppedError(Exception):
-    """Nobody wants the part any more."""
+    """The upload ended, so this part is not needed."""
 
 
 class PartSender:
     """
-    Sends the parts of one upload, each retried alone and checkpointed as soon as it is stored.
+    Sends the parts of one upload. Each is retried by itself and checkpointed as soon as it is stored.
 
-    :param num_bytes: of the whole file.
-    :param threads: the most parts on their way at once; each takes about 1 MiB of memory.
-    :param on_progress: called by the thread that calls :meth:`run`, never by two at once.
+    :param threads: the most parts in flight at once; each takes about 1 MiB of memory.
+    :param on_progress: called only by the thread that calls :meth:`run`.
     """
 
     def __init__(
@@ -63,35 +89,34 @@ class PartSender:
         source: UploadSource,
         session: UploadSession,
         *,
-        num_bytes: int,
         threads: int,
         on_progress: OnProgress | None,
     ) -> None:
         self._api = api
         self._source = source
         self._session = session
-        self._num_bytes = num_bytes
+        self._num_bytes = source.num_bytes
         self._threads = min(threads, len(session.parts))
         self._on_progress = on_progress
         self._waiting = deque(session.parts)
         self._stop = threading.Event()
-        # What the threads tell: functions that the calling thread runs.
+        # The threads report through functions that the calling thread runs.
         self._news: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._can_checkpoint = True
         self._tokens: dict[int, str] = {}
         self._sent: dict[int, int] = {}
-        self._done = num_bytes - sum(part.length for part in session.parts)
+        self._done = source.num_bytes - sum(part.length for part in session.parts)
 
     def run(self) -> dict[int, str]:
         """
         Return the tokens of the parts once all are stored.
 
-        The first failure stops the other parts, as does an exception that a signal raises here.
+        The first failure stops the other parts, and so does an exception that a signal raises here.
         """
         if self._session.is_resume:
-            log.info("Resuming an unfinished upload: %d of %d bytes are there.", self._done, self._num_bytes)
+            log.info("Resuming an unfinished upload: %d of %d bytes are stored.", self._done, self._num_bytes)
         self._report()
-        # Daemons: the end of a killed task does not wait for a connection that is stuck.
+        # Daemons, so that a killed task does not wait for a stuck connection.
         threads = [
             threading.Thread(target=self._work, name=f"atai-upload-{number}", daemon=True)
             for number in range(self._threads)
@@ -117,7 +142,7 @@ class PartSender:
                 except IndexError:
                     return
                 token = self._send(part)
-                # Before the checkpoint, which outlives this process: a later try trusts what it names.
+                # Before the checkpoint, which outlives this process: a later try trusts it.
                 self._source.check_unchanged()
                 self._checkpoint(part.part_number, token)
                 self._news.put(partial(self._stored, part, token))
@@ -168,7 +193,7 @@ class PartSender:
         except (AtaiAuthenticationError, AtaiConflictError, AtaiNotFoundError):
             raise
         except AtaiError as error:
-            # It only saves work for a later try: completing names every part of this session anyway.
+            # A checkpoint only saves work for a later try: completing names all parts of this session anyway.
             log.warning("Part %d is stored, but could not be checkpointed: %s", part_number, error)
             self._can_checkpoint = isinstance(error, RetryableError)
 
@@ -176,7 +201,7 @@ class PartSender:
         while seconds > 0:
             if self._stop.is_set():
                 raise _StoppedError
-            self._api.client.sleep(min(seconds, _LONGEST_NAP))
+            time.sleep(min(seconds, _LONGEST_NAP))
             seconds -= _LONGEST_NAP
 
     def _blocks(self, part: UploadPart) -> Iterator[bytes]:
@@ -190,7 +215,7 @@ class PartSender:
 
 
 class _PartBody:
-    """The bytes of a part, read anew for each attempt; ``len()`` makes requests announce the length."""
+    """The bytes of a part, read again for each attempt; ``len()`` makes requests announce the length."""
 
     def __init__(self, length: int, blocks: Callable[[], Iterator[bytes]]) -> None:
         self._length = length
@@ -215,7 +240,7 @@ def _read(source: UploadSource, offset: int, length: int) -> Iterator[bytes]:
                 remaining -= len(block)
                 yield block
     except Exception as error:
-        # Each store has exceptions of its own, and an OSError would pass for one of the connection.
+        # Each store has its own exceptions, and an OSError would be mistaken for one of the connection.
         source.check_unchanged()
         raise SourceUnreadableError(f"The file could not be read while it was sent: {error}") from error
     if remaining:
@@ -224,10 +249,10 @@ def _read(source: UploadSource, offset: int, length: int) -> Iterator[bytes]:
 
 def _may_be_expired(part: UploadPart, error: AtaiApiError | AtaiConnectionError) -> bool:
     if isinstance(error, AtaiConnectionError):
-        # Storage that answers before it has the whole body closes the connection, and the answer gets lost.
+        # Storage that responds before it has the whole body closes the connection: the response is lost.
         is_old = part.expires_at is None or part.expires_at <= datetime.now(UTC)
         return error.reason == "dropped" and is_old
-    # It answers 403 to an expired signature and 400 to an expired session token.
+    # Storage answers 403 to an expired signature and 400 to an expired session token.
     return isinstance(error, AtaiPermissionError) or bool(error.codes & {"tokenexpired", "expiredtoken"})
 
 

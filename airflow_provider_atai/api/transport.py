@@ -1,8 +1,8 @@
 """
-One HTTP exchange, bounded in time and size, whose failures are errors of this package only.
+One HTTP exchange, bounded in time and size, which raises only this package's errors.
 
-It exists because requests by itself would take credentials from ``.netrc``, follow redirects, wait for ever
-for an answer that drips, and put addresses with signatures into its exceptions.
+By itself, requests would take credentials from ``.netrc``, follow redirects, wait forever for a response that
+drips, and put presigned URLs into its exceptions.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ Body = bytes | Iterable[bytes]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An HTTP answer, whole. ``headers`` looks names up in any case."""
+class Response:
+    """A complete HTTP response. The names of ``headers`` are case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
@@ -44,7 +44,7 @@ class Answer:
 
 
 class _HeadersInTime:
-    """Bounds the wait for the status line and headers; a socket timeout only bounds that for each byte."""
+    """Bounds the wait for the status line and headers; a socket timeout bounds the wait for each byte."""
 
     timeout: Any
     sock: Any
@@ -60,7 +60,7 @@ class _HeadersInTime:
             # Through an https:// proxy, TLS runs inside TLS on a socket further down.
             lowest = getattr(sock, "socket", sock)
             with suppress(OSError, TypeError):
-                # Not SSLSocket.shutdown, which takes the TLS object away from under the reading thread.
+                # Not SSLSocket.shutdown, which removes the TLS object that the reading thread uses.
                 socket.socket.shutdown(lowest, socket.SHUT_RDWR)
 
         watchdog = threading.Timer(limit, give_up)
@@ -71,8 +71,8 @@ class _HeadersInTime:
         finally:
             watchdog.cancel()
             if expired.is_set():
-                # Also when an answer was returned: http.client takes the cut for the end of the headers.
-                raise TimeoutError("the headers of the answer did not arrive in time")
+                # Even if a response was returned: http.client takes the cut for the end of the headers.
+                raise TimeoutError("the headers of the response did not arrive in time")
 
 
 class _HTTPConnection(_HeadersInTime, urllib3.connection.HTTPConnection):
@@ -108,7 +108,7 @@ class _Adapter(HTTPAdapter):
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        # Even with allow_redirects=False, Session.send reads a redirect's whole body, without a bound.
+        # Even with allow_redirects=False, Session.send reads the whole body of a redirect.
         return None
 
 
@@ -142,13 +142,13 @@ class Transport:
         body: Body | None = None,
     ) -> Iterator[requests.Response]:
         """
-        Send a request and yield the answer with its body still to be read.
+        Send a request and yield the response, its body unread.
 
-        :param token: the bearer token; None sends no ``Authorization`` at all.
-        :raises AtaiConnectionError: no answer came.
+        :param token: the bearer token; None sends no ``Authorization``.
+        :raises AtaiConnectionError: no response arrived.
         """
 
-        # An auth callable, even one that does nothing, keeps requests from looking into .netrc.
+        # Any auth callable, even one that does nothing, keeps requests from reading .netrc.
         def authorise(request: requests.PreparedRequest) -> requests.PreparedRequest:
             if token is not None:
                 request.headers["Authorization"] = f"Bearer {token}"
@@ -183,15 +183,15 @@ class Transport:
         headers: Mapping[str, str],
         token: str | None = None,
         body: Body | None = None,
-    ) -> Answer:
+    ) -> Response:
         """
-        Send a request and return the whole answer, whatever its status.
+        Send a request and return the whole response, whatever its status.
 
-        :raises AtaiConnectionError: no answer came, or not all of it.
-        :raises AtaiResponseError: the answer is larger than 64 MiB.
+        :raises AtaiConnectionError: no response arrived, or only a part of one.
+        :raises AtaiResponseError: the response is larger than 64 MiB.
         """
         with self.open(method, url, timeout=timeout, headers=headers, token=token, body=body) as response:
-            # Counted from here, so that sending a large body slowly does not shorten the wait for the answer.
+            # From here on, so that sending a large body slowly does not shorten the wait for the response.
             deadline = time.monotonic() + timeout[1]
             content = bytearray()
             for block in read_blocks(response, method, url, timeout):
@@ -199,26 +199,26 @@ class Transport:
                 if len(content) > LARGEST_BODY:
                     raise AtaiResponseError(
                         f"{method} {address_of(url)} was answered with more than {LARGEST_BODY} bytes; "
-                        "reading was stopped."
+                        "the rest was not read."
                     )
                 if time.monotonic() > deadline:
                     raise timed_out(method, url, timeout)
             if not content and _is_cut(response):
                 raise lost(method, url)
-            return Answer(response.status_code, response.headers, bytes(content))
+            return Response(response.status_code, response.headers, bytes(content))
 
 
 def _is_cut(response: requests.Response) -> bool:
-    """Tell an answer whose headers broke off, which http.client takes for an empty one, from an empty one."""
+    """Tell whether a response's headers broke off; http.client takes such a response for an empty one."""
     announced = {"Content-Length", "Transfer-Encoding"} & {name.title() for name in response.headers}
     return response.status_code != 204 and not announced
 
 
 def read_blocks(response: requests.Response, method: str, url: str, timeout: Timeout) -> Iterator[bytes]:
-    """Yield the decoded body as it arrives, each block as soon as any of it is there."""
+    """Yield the decoded body as it arrives."""
 
     def next_block() -> bytes:
-        # read() would wait for a full block, and so for ever on an answer that drips.
+        # read() would wait for a full block, so forever if the response drips.
         block: bytes = response.raw.read1(_BLOCK, decode_content=True)
         return block
 
@@ -230,7 +230,7 @@ def read_blocks(response: requests.Response, method: str, url: str, timeout: Tim
 
 
 class _SignatureFilter(logging.Filter):
-    """Drops urllib3's debug lines while this thread uses presigned URLs: they hold the signature."""
+    """Drops urllib3's debug lines while this thread uses presigned URLs: they contain the signature."""
 
     def __init__(self) -> None:
         super().__init__()

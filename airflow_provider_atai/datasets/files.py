@@ -9,15 +9,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError
 from airflow_provider_atai.datasets.checks import ContentCheck, check_for
 from airflow_provider_atai.datasets.sources import (
-    DatasetFileError,
     DatasetSource,
     StagedSource,
     can_seek,
     source_of,
 )
+from airflow_provider_atai.errors import DatasetFileError, SourceChangedError, SourceUnreadableError
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
-from airflow_provider_atai.api.upload import SourceUnreadableError
-from airflow_provider_atai.errors import PermanentError
+from airflow_provider_atai.errors import DatasetFileError, SourceUnreadableError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -34,10 +33,6 @@ _VERSION_KEYS = (
     "created",
     "mtime",
 )
-
-
-class DatasetFileError(PermanentError):
-    """A dataset file is not there or is not what the service takes; nothing of it was sent."""
 
 
 class DatasetSource(Protocol):

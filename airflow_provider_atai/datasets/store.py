@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_atai.api.upload import UploadGoneError
 from airflow_provider_atai.datasets.progress import UploadProgress
 from airflow_provider_atai.errors import (
     AtaiConflictError,
     AtaiGatewayNotFoundError,
     AtaiNotFoundError,
     AtaiResponseError,
-    PermanentError,
-    RetryableError,
+    FileNameTakenError,
+    FileNotReadyError,
+    UploadGoneError,
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_atai.api.files import FilesApi, StoredFile
+    from airflow_provider_atai.api.file_records import StoredFile
+    from airflow_provider_atai.api.files import FilesApi
     from airflow_provider_atai.datasets.files import DatasetFile
 
 # Seconds between looks for a file whose upload somebody else is completing.
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 _GOING_AWAY = frozenset({"DELETING", "DELETED"})
-
-
-class FileNameTakenError(PermanentError):
-    """The service has another file of this name, and an upload never overwrites one."""
-
-
-class FileNotReadyError(RetryableError):
-    """The service has a file of this name in a state that passes."""
 
 
 class DatasetStore:
@@ -57,13 +51,15 @@ class DatasetStore:
         if self._is_there(file, content_addressed):
             return file.file_id
         self._log.info("Uploading %s as %s (%d bytes).", file.path, file.file_id, file.num_bytes)
+        # Imported here, since parsing a DAG file needs no upload.
+        from airflow_provider_atai.api.upload import upload
+
         progress = UploadProgress(self._log, file.file_id)
         try:
-            stored = self._files.upload(
+            stored = upload(
+                self._files,
                 file,
                 file_id=file.file_id,
-                file_type=file.file_type,
-                num_bytes=file.num_bytes,
                 trust_unfinished=content_addressed,
                 on_progress=progress,
             )
@@ -89,7 +85,7 @@ class DatasetStore:
         for pause in _PAUSES:
             if self._is_there(file, content_addressed):
                 return True
-            self._files.client.sleep(pause)
+            time.sleep(pause)
         return self._is_there(file, content_addressed)
 
     def _is_there(self, file: DatasetFile, content_addressed: bool) -> bool:

@@ -1,4 +1,4 @@
-"""The hook: from an Airflow connection to the Archetype AI API."""
+"""The hook: makes an API client from an Airflow connection."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 class AtaiHook(BaseHook):
     """
-    Talk to the Archetype AI API with the address and the key of an Airflow connection.
+    Call the Archetype AI API with the address and the key of an Airflow connection.
 
     Nothing is read or sent before :attr:`client` is used.
 
     :param atai_conn_id: the connection of type ``atai``. Its host is the API's base URL (default
-        ``https://api.u1.archetypeai.app/v0.5``; a bare root gets ``/v0.5``, a path is kept), its password the
-        API key. Known extras: ``timeout`` (seconds), ``verify`` (true, false or a CA bundle's path),
-        ``proxy`` (URL) and ``console_url_template`` (a job page's URL with ``{job_id}`` in it).
+        ``https://api.u1.archetypeai.app/v0.5``; a bare root gets ``/v0.5``, a path is kept); its password is
+        the API key. Known extras: ``timeout`` (seconds), ``verify`` (true, false or a CA bundle's path),
+        ``proxy`` (URL) and ``console_url_template`` (a job page's URL that contains ``{job_id}``).
     """
 
     conn_name_attr = "atai_conn_id"
@@ -46,10 +46,7 @@ class AtaiHook(BaseHook):
 
     @staticmethod
     def get_ui_field_behaviour() -> dict[str, Any]:
-        """
-        Return the connection form for Airflow before 3.2, which does not read it from the provider
-        info.
-        """
+        """Return the connection form for Airflow before 3.2; newer ones read it from the provider info."""
         return UI_FIELD_BEHAVIOUR
 
     @cached_property
@@ -57,8 +54,8 @@ class AtaiHook(BaseHook):
         """
         The connection, read and checked.
 
-        :raises AtaiConfigurationError: when there is none, it has no key, or it holds something malformed.
-        :raises AtaiConnectionError: when Airflow cannot read it at the moment.
+        :raises AtaiConfigurationError: it does not exist, has no key, or has a malformed field.
+        :raises AtaiConnectionError: Airflow cannot read it at the moment.
         """
         with _reading(self.atai_conn_id):
             connection = self.get_connection(self.atai_conn_id)
@@ -66,7 +63,7 @@ class AtaiHook(BaseHook):
 
     async def aload_settings(self) -> None:
         """
-        Read the connection, unless it was read already, without blocking the event loop. For triggers.
+        Read the connection without blocking the event loop, unless it was read already. For triggers.
 
         :raises AtaiError: as :attr:`settings`.
         """
@@ -77,16 +74,16 @@ class AtaiHook(BaseHook):
         with _reading(self.atai_conn_id):
             connection = await get_async_connection(self.atai_conn_id, hook=self)
             extra = await get_async_extra_dejson(connection)
-            # Masking talks to the supervisor, which must not happen on the event loop's own thread.
+            # Masking calls the supervisor, which must not happen on the event loop's own thread.
             self.settings = await asyncio.to_thread(self._settings, connection, extra)
 
     def forget_connection(self) -> None:
-        """Read the connection again at the next call: keys are rotated while jobs run for hours."""
+        """Read the connection again at the next call: keys may be rotated while jobs run for hours."""
         self.__dict__.pop("settings", None)
         self.close()
 
     def close(self) -> None:
-        """Close the connections to the service. The hook can still be used, and opens others then."""
+        """Close the connections to the service. The hook stays usable and opens new ones."""
         client: AtaiClient | None = self.__dict__.pop("client", None)
         for name in ("fine_tune", "files"):
             self.__dict__.pop(name, None)
@@ -94,7 +91,7 @@ class AtaiHook(BaseHook):
             client.close()
 
     def clone(self) -> AtaiHook:
-        """Return a hook of the same connection as it was read, with an HTTP session of its own."""
+        """Return a hook with the same settings and its own HTTP session."""
         hook = AtaiHook(self.atai_conn_id)
         hook.settings = self.settings
         return hook
@@ -136,7 +133,7 @@ class AtaiHook(BaseHook):
 
     def console_url(self, job_id: str) -> str | None:
         """
-        Return the address of a job's page, or None where the connection gives no template.
+        Return the address of a job's page, or None if the connection has no template.
 
         No console address is documented, so none is guessed.
         """
@@ -149,9 +146,9 @@ class AtaiHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Ask for one job: the cheapest documented call that needs the address and the key to be right.
+        Ask for one job: the cheapest documented call that needs a correct address and key.
 
-        :return: whether it worked, and what to do when it did not.
+        :return: whether it worked, and what to do if it did not.
         """
         from airflow_provider_atai.hooks.connection_advice import explain
 
@@ -177,7 +174,7 @@ class AtaiHook(BaseHook):
             extra={key: value for key, value in extra.items() if value not in (None, "")},
             environ=os.environ,
         )
-        # A key from ATAI_API_KEY is no part of the connection, so Airflow does not know it as a secret.
+        # A key from ATAI_API_KEY is not a part of the connection, so Airflow does not mask it.
         mask_secret(settings.api_key)
         if settings.proxy:
             mask_secret(settings.proxy)
@@ -192,10 +189,10 @@ def _reading(conn_id: str) -> Iterator[None]:
         raise
     except AirflowNotFoundException as error:
         raise AtaiConfigurationError(
-            f"Airflow knows no connection {conn_id!r}. Add one of type Archetype AI with that id."
+            f"Airflow knows no connection {conn_id!r}. Add a connection of type Archetype AI with that id."
         ) from error
     except Exception as error:
-        # A secrets backend may raise anything, and its outage is one like any other.
+        # A secrets backend may raise anything, and its outage is treated like one of the service.
         raise AtaiConnectionError(
             f"Airflow cannot read the connection {conn_id!r}: {error!r}", reason="connection"
         ) from error

@@ -1,4 +1,4 @@
-"""What an Airflow connection of type ``atai`` means for the API client: pure, without network or Airflow."""
+"""Reads the fields of an Airflow connection of type ``atai`` into the API client's settings. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_atai.api.base_url import DEFAULT_BASE_URL
 from airflow_provider_atai.errors import AtaiConfigurationError
 
-DEFAULT_BASE_URL = "https://api.u1.archetypeai.app/v0.5"
 DEFAULT_CONNECT_SECONDS = 10.0
 DEFAULT_READ_SECONDS = 60.0
 KNOWN_EXTRAS = ("timeout", "verify", "proxy", "console_url_template")
@@ -17,14 +17,14 @@ KNOWN_EXTRAS = ("timeout", "verify", "proxy", "console_url_template")
 @dataclass(frozen=True)
 class ClientSettings:
     """
-    All that :class:`~airflow_provider_atai.api.client.AtaiClient` needs to know.
+    What :class:`~airflow_provider_atai.api.client.AtaiClient` and the hook need to know.
 
-    :param base_url: the API's base URL, as the connection or the environment names it.
-    :param api_key: the API key; kept out of the repr.
-    :param timeout: seconds to connect and seconds to wait for an answer.
+    :param base_url: the API's base URL as the connection or the environment has it.
+    :param api_key: the API key; the repr leaves it out.
+    :param timeout: seconds to connect and seconds to wait for a response.
     :param verify: whether TLS certificates are checked, or the path of a bundle of authorities.
     :param proxy: URL of an HTTP proxy, or None for the environment's.
-    :param console_url_template: a job page's URL with ``{job_id}`` in it, or None.
+    :param console_url_template: a job page's URL that contains ``{job_id}``, or None.
     """
 
     base_url: str
@@ -46,27 +46,27 @@ def client_settings(
     environ: Mapping[str, str],
 ) -> ClientSettings:
     """
-    Read a connection's fields; ``ATAI_API_ENDPOINT`` and ``ATAI_API_KEY`` fill in only what it leaves empty.
+    Read a connection's fields. ``ATAI_API_ENDPOINT`` and ``ATAI_API_KEY`` fill in empty ones only.
 
-    :raises AtaiConfigurationError: when the key is missing or an extra is unknown or malformed; the message
-        says what to write instead and never holds the key.
+    :raises AtaiConfigurationError: the key is missing, or an extra is unknown or malformed. The message says
+        what to write instead and never contains the key.
     """
     api_key = (password or environ.get("ATAI_API_KEY") or "").strip()
     if not api_key:
         raise AtaiConfigurationError(
-            f"Connection {conn_id!r} has no API key. Put the key (sk_...) into its Password field, "
-            "or set ATAI_API_KEY where the task and the triggerer run."
+            f"Connection {conn_id!r} has no API key. Put the key (sk_...) in its Password field, "
+            "or set ATAI_API_KEY for the workers and the triggerer."
         )
     unknown = sorted(set(extra) - set(KNOWN_EXTRAS))
     if unknown:
         raise AtaiConfigurationError(
             f"Connection {conn_id!r} has unknown extras: {', '.join(unknown)}. "
-            f"Known are: {', '.join(KNOWN_EXTRAS)}. The API key belongs into the Password field."
+            f"Known extras: {', '.join(KNOWN_EXTRAS)}. Put the API key in the Password field."
         )
     template = _text(extra.get("console_url_template"))
     if template is not None and "{job_id}" not in template:
         raise AtaiConfigurationError(
-            f"The extra console_url_template of connection {conn_id!r} must hold {{job_id}}, as in "
+            f"The extra console_url_template of connection {conn_id!r} must contain {{job_id}}, as in "
             "https://console.example.com/jobs/{job_id}"
         )
     return ClientSettings(
@@ -80,7 +80,7 @@ def client_settings(
 
 
 def _base_url(host: str | None, port: int | None, schema: str | None) -> str | None:
-    # An AIRFLOW_CONN_ URI is split by Airflow: atai://:key@host:8765/v0.5 arrives as host, port and schema.
+    # Airflow splits an AIRFLOW_CONN_ URI: atai://:key@host:8765/v0.5 arrives as host, port and schema.
     host = _text(host)
     if host is None:
         return None
@@ -102,7 +102,7 @@ def _timeout(conn_id: str, value: Any) -> tuple[float, float]:
         seconds = float(value)
     except (TypeError, ValueError):
         seconds = 0.0
-    # Also refuses nan, which compares false with everything.
+    # This also refuses nan, which compares false with everything.
     if not 0 < seconds <= 3600:
         raise AtaiConfigurationError(
             f"The extra timeout of connection {conn_id!r} must be a number of seconds above 0, not {value!r}."

@@ -94,14 +94,7 @@ def end_last_job(
             return
 
 
-def request_end(
-    api: FineTuneApi,
-    job_id: str,
-    action: Literal["cancel", "stop"],
-    *,
-    timeout: float | None = None,
-    max_attempts: int | None = None,
-) -> FineTuneJob:
+def request_end(api: FineTuneApi, job_id: str, action: Literal["cancel", "stop"]) -> FineTuneJob:
     """
     Stop or cancel a job; one that is over already is fine.
 
@@ -109,10 +102,10 @@ def request_end(
     """
     call = api.cancel if action == "cancel" else api.stop
     try:
-        return call(job_id, timeout=timeout, max_attempts=max_attempts)
+        return call(job_id)
     except (AtaiConflictError, AtaiBadRequestError):
         # How the service refuses to end a job that is over is not documented; 409 is likely.
-        job = api.get(job_id, max_attempts=max_attempts)
+        job = api.get(job_id)
         if not job.is_terminal and job.status != "STOPPING":
             raise
         return job
@@ -127,7 +120,8 @@ def _end(
     max_attempts: int | None,
 ) -> tuple[FineTuneJob | None, str]:
     try:
-        job = request_end(owner.fine_tune, job_id, action, timeout=timeout, max_attempts=max_attempts)
+        api = owner.fine_tune.with_options(timeout=timeout, max_attempts=max_attempts)
+        job = request_end(api, job_id, action)
     except Exception as error:
         if isinstance(error, AtaiNotFoundError):
             return None, f"There is no job {job_id} to {action}."

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# The create-job page allows ids of 1 to 64 characters.
-MAX_ID_LENGTH = 64
+from airflow_provider_atai.api.job_request import LONGEST_JOB_ID
+
 # A task that has gone through this many ended jobs is caught in a loop that costs money each time round.
 MAX_GENERATIONS = 99
 
 _DIGEST_LENGTH = 16
-_SLUG_LENGTH = MAX_ID_LENGTH - _DIGEST_LENGTH - len("--") - len(str(MAX_GENERATIONS))
+_SLUG_LENGTH = LONGEST_JOB_ID - _DIGEST_LENGTH - len("--") - len(str(MAX_GENERATIONS))
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_atai.api.backoff import backoff
 from airflow_provider_atai.errors import (
-    AtaiApiError,
     AtaiConflictError,
     AtaiError,
     AtaiGatewayNotFoundError,
     AtaiNotFoundError,
+    GenerationsExhaustedError,
+    JobIdTakenError,
+    JobUnclearError,
     PermanentError,
     RetryableError,
 )
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneApi, FineTuneJob
 
 _MAX_POSTS = 4
-_LONGEST_PAUSE = 60.0
+_FIRST_PAUSE = 2.0
+# Jitter makes this 60 seconds at most.
+_LONGEST_PAUSE = 48.0
+_LONGEST_RETRY_AFTER = 60.0
 
 
 class Existing(Enum):
@@ -107,18 +113,6 @@ def submit_job(
         "None of them runs or bills. Find out why they end, then start a new DAG run or choose another "
         "job_id."
     )
-
-
-class GenerationsExhaustedError(PermanentError):
-    """The ids that a task may use all belong to jobs that are over."""
-
-
-class JobIdTakenError(PermanentError):
-    """The id that the DAG author chose is that of another job."""
-
-
-class JobUnclearError(RetryableError):
-    """The service may have made a job, and could not be asked whether it did."""
 
 
 def _check_is_wanted(found: FineTuneJob, request: Mapping[str, Any]) -> None:
@@ -206,7 +200,11 @@ def _shortened(ended: list[str]) -> str:
 
 
 def _pause(error: AtaiError, *, attempt: int, jitter: float) -> float:
-    pause = min(2.0**attempt * (0.75 + 0.5 * jitter), _LONGEST_PAUSE)
-    if isinstance(error, AtaiApiError) and error.retry_after is not None:
-        pause = max(pause, min(error.retry_after, _LONGEST_PAUSE))
-    return pause
+    return backoff(
+        attempt,
+        error,
+        first=_FIRST_PAUSE,
+        longest=_LONGEST_PAUSE,
+        longest_retry_after=_LONGEST_RETRY_AFTER,
+        jitter=jitter,
+    )

@@ -43,11 +43,12 @@ def list_active(api: FineTuneApi, wanted: Collection[str], known: Mapping[str, s
     :param known: the last known status of each.
     :raises AtaiError: as the list call does.
     """
+    api = api.with_options(max_attempts=1)
     listing = Listing()
     doubtful: set[str] = set()
     while len(listing.seen) < len(wanted) and listing.requests < _MOST_PAGES:
         page = api.list_records(
-            limit=PAGE_SIZE, offset=listing.requests * PAGE_SIZE, statuses=ACTIVE_STATUSES, max_attempts=1
+            limit=PAGE_SIZE, offset=listing.requests * PAGE_SIZE, statuses=ACTIVE_STATUSES
         )
         listing.requests += 1
         for record in page:

@@ -46,7 +46,7 @@ def look(reader: JobReader, job_id: str) -> FineTuneJob | AtaiError:
     policy's decision.
     """
     try:
-        return reader.fine_tune.get(job_id, max_attempts=1)
+        return reader.fine_tune.with_options(max_attempts=1).get(job_id)
     except AtaiError as error:
         return error
 
@@ -54,7 +54,8 @@ def look(reader: JobReader, job_id: str) -> FineTuneJob | AtaiError:
 def read_metrics(reader: JobReader, job_id: str, *, max_attempts: int = 1) -> JobMetrics | None:
     """Return a job's metrics, or None when they cannot be had: they never decide anything."""
     try:
-        return reader.fine_tune.metrics(job_id, timeout=_METRICS_TIMEOUT, max_attempts=max_attempts)
+        api = reader.fine_tune.with_options(timeout=_METRICS_TIMEOUT, max_attempts=max_attempts)
+        return api.metrics(job_id)
     except AtaiError:
         return None
 

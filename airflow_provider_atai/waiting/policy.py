@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from airflow_provider_atai.api.backoff import backoff
 from airflow_provider_atai.errors import (
-    AtaiApiError,
     AtaiAuthenticationError,
     AtaiError,
     AtaiNotFoundError,
@@ -178,21 +178,21 @@ def _after_error(
 
 def retry_delay(error: AtaiError, *, failures: int, poll_interval: float, jitter: float) -> float:
     """
-    Return the seconds until the next look after a failed one: growing, jittered, Retry-After obeyed and
-    capped.
+    Return the seconds until the poll after a failed one.
 
     :param error: what the look ended in.
     :param failures: failed looks in a row, 1 for the first.
     :param poll_interval: seconds between looks when all is well.
     :param jitter: a number in [0, 1) that spreads many waiters.
     """
-    first = min(max(poll_interval, _SHORTEST_RETRY), _LONGEST_RETRY)
-    # The exponent is bounded because days of 429 would overflow a float.
-    grown = min(first * 2.0 ** min(failures - 1, 16), _LONGEST_RETRY)
-    delay = grown * (0.75 + 0.5 * jitter)
-    if isinstance(error, AtaiApiError) and error.retry_after is not None:
-        delay = max(delay, min(error.retry_after, MAX_RETRY_AFTER))
-    return delay
+    return backoff(
+        failures,
+        error,
+        first=max(poll_interval, _SHORTEST_RETRY),
+        longest=_LONGEST_RETRY,
+        longest_retry_after=MAX_RETRY_AFTER,
+        jitter=jitter,
+    )
 
 
 def _is_over(moment: datetime | None, now: datetime) -> bool:

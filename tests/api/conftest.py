@@ -1,4 +1,4 @@
-"""A server that answers whatever a test scripts, byte by byte, for what no well-behaved server would send."""
+"""A server that sends the bytes that a test scripts, for responses that no well-behaved server would send."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.files import FilesApi
-from tests.api.uploads import PART_SIZE
+from tests.api.uploads import PART_SIZE, replace_sleep
 
 if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
@@ -30,7 +30,7 @@ def http_answer(
     content_type: str | None = "application/json",
     **headers: str,
 ) -> bytes:
-    """Return a well-formed HTTP answer; header names are written with underscores."""
+    """Return a well-formed HTTP response; write header names with underscores."""
     content = body.encode() if isinstance(body, str) else body
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(content)}", "Connection: close"]
     if content_type is not None:
@@ -40,7 +40,7 @@ def http_answer(
 
 
 def drip(data: bytes, *, after: int = 0) -> Script:
-    """Send ``after`` bytes at once and then a byte now and then, over and over, until the test ends."""
+    """Send ``after`` bytes at once, then the rest byte by byte, over and over, until the test ends."""
 
     def send(connection: socket.socket, over: threading.Event) -> None:
         connection.sendall(data[:after])
@@ -65,7 +65,7 @@ def endless(head: bytes, block: bytes) -> Script:
 
 
 def silence(connection: socket.socket, over: threading.Event) -> None:
-    """Accept the request and never answer."""
+    """Accept the request and never respond."""
     over.wait()
 
 
@@ -79,7 +79,7 @@ class Received:
 
 @dataclass
 class BadServer:
-    """Answers each request with the next script; the last one serves every request that comes after."""
+    """Answers each request with the next script; the last one serves all later requests."""
 
     root_url: str
     scripts: list[Script] = field(default_factory=list)
@@ -101,7 +101,7 @@ class BadServer:
         try:
             with connection, connection.makefile("rb") as stream:
                 if not stream.peek(1)[:1].isalpha():
-                    # A TLS greeting: like other web servers, answer it in plain HTTP.
+                    # A TLS greeting: respond in plain HTTP, as other web servers do.
                     connection.sendall(http_answer(400, "plain HTTP"))
                     return
                 method, target, _ = stream.readline().decode("latin-1").split(" ")
@@ -117,7 +117,7 @@ class BadServer:
                 else:
                     script(connection, self.over)
         except (OSError, ValueError):
-            # The client is gone, or never spoke HTTP: both are what a test wanted.
+            # The client is gone or never spoke HTTP: tests want both.
             return
 
 
@@ -148,7 +148,7 @@ def serve(tls: ssl.SSLContext | None = None) -> Iterator[BadServer]:
     acceptor.start()
     yield server
     server.over.set()
-    # Closing alone would not wake the thread that waits in accept().
+    # Closing alone does not wake the thread that waits in accept().
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
     for thread in (acceptor, *workers):
@@ -162,14 +162,16 @@ def bad_server() -> Iterator[BadServer]:
 
 
 @pytest.fixture
-def naps() -> list[float]:
-    """The seconds that the ``client`` fixture's retries would have slept."""
-    return []
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that retries would have slept."""
+    slept: list[float] = []
+    replace_sleep(monkeypatch, slept.append)
+    return slept
 
 
 @pytest.fixture
 def client(bad_server: BadServer, naps: list[float]) -> Iterator[AtaiClient]:
-    with AtaiClient(base_url=bad_server.root_url, api_key=API_KEY, timeout=5, sleep=naps.append) as made:
+    with AtaiClient(base_url=bad_server.root_url, api_key=API_KEY, timeout=5) as made:
         yield made
 
 
@@ -181,9 +183,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def api(atai_emulator: EmulatorControl, naps: list[float]) -> Iterator[FilesApi]:
-    """The files of an emulator that takes parts of 6 bytes."""
+    """The file calls on an emulator that uses parts of 6 bytes."""
     atai_emulator.set_switches(part_size=PART_SIZE)
-    with AtaiClient(
-        base_url=atai_emulator.base_url, api_key=atai_emulator.api_key, max_attempts=3, sleep=naps.append
-    ) as client:
+    with AtaiClient(base_url=atai_emulator.base_url, api_key=atai_emulator.api_key, max_attempts=3) as client:
         yield FilesApi(client)

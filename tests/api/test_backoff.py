@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_atai.api.backoff import call_with_retry, delay_before, is_transient
+from airflow_provider_atai.api.backoff import backoff, call_with_retry, is_transient
 from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiError,
@@ -31,24 +31,65 @@ def http_error(status: int, retry_after: float | None = None) -> AtaiError:
         *((http_error(status), False) for status in (400, 401, 403, 404, 409, 413, 422, 501, 505)),
     ],
 )
-def test_what_may_pass_within_seconds(error: AtaiError, expected: bool) -> None:
+def test_is_transient(error: AtaiError, expected: bool) -> None:
     assert is_transient(error) is expected
 
 
-def test_delays_grow_with_jitter_up_to_half_a_minute() -> None:
-    error = AtaiTimeoutError("x")
-    for attempt, most in ((2, 1), (3, 2), (4, 4), (5, 8), (6, 16), (7, 30), (8, 30), (10_000, 30)):
-        delays = {delay_before(attempt, error) for _ in range(50)}
-        assert len(delays) > 1
+def naps(error: AtaiError, attempts: int) -> list[float]:
+    """Return the waits of a call that always fails with ``error``."""
+    slept: list[float] = []
+
+    def call() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        call_with_retry(call, attempts=attempts, sleep=slept.append)
+    return slept
+
+
+def test_delays_of_a_call_grow_with_jitter_up_to_half_a_minute() -> None:
+    waits = [naps(AtaiTimeoutError("x"), attempts=9) for _ in range(50)]
+    for delays, most in zip(zip(*waits, strict=True), (1, 2, 4, 8, 16, 30, 30, 30), strict=True):
+        assert len(set(delays)) > 1
         assert all(most / 2 <= delay <= most for delay in delays)
 
 
-@pytest.mark.parametrize(("retry_after", "delay"), [(0.0, 0.0), (7.5, 7.5), (60.0, 60.0), (1e300, 60.0)])
-def test_what_the_service_asks_for_wins(retry_after: float, delay: float) -> None:
-    assert delay_before(2, http_error(429, retry_after)) == delay
+@pytest.mark.parametrize(("retry_after", "delay"), [(7.5, 7.5), (60.0, 60.0), (1e300, 60.0)])
+def test_a_call_obeys_retry_after_up_to_a_minute(retry_after: float, delay: float) -> None:
+    assert naps(http_error(429, retry_after), attempts=2) == [delay]
 
 
-def test_an_error_that_is_not_the_services_is_not_repeated() -> None:
+@pytest.mark.parametrize(
+    ("failures", "retry_after", "jitter", "delay"),
+    [
+        (1, None, 0.5, 4.0),
+        (2, None, 0.5, 8.0),
+        (4, None, 0.5, 32.0),
+        (5, None, 0.5, 40.0),
+        (10_000, None, 0.5, 40.0),
+        (2, None, 0.0, 6.0),
+        (2, None, 1.0, 10.0),
+        (10_000, None, 1.0, 50.0),
+        (2, 0.0, 0.5, 8.0),
+        (2, 7.9, 0.5, 8.0),
+        (2, 9.0, 0.5, 9.0),
+        (2, 1e300, 0.5, 90.0),
+    ],
+)
+def test_backoff_doubles_up_to_its_limit_and_obeys_retry_after(
+    failures: int, retry_after: float | None, jitter: float, delay: float
+) -> None:
+    error = http_error(429, retry_after)
+    asked = backoff(failures, error, first=4.0, longest=40.0, longest_retry_after=90.0, jitter=jitter)
+    assert asked == pytest.approx(delay)
+
+
+def test_backoff_without_a_response_has_no_retry_after() -> None:
+    error = AtaiTimeoutError("x")
+    assert backoff(1, error, first=4.0, longest=40.0, longest_retry_after=90.0, jitter=0.5) == 4.0
+
+
+def test_another_exception_is_not_retried() -> None:
     calls = []
 
     def call() -> None:
@@ -60,14 +101,14 @@ def test_an_error_that_is_not_the_services_is_not_repeated() -> None:
     assert len(calls) == 1
 
 
-def test_the_last_failure_is_raised() -> None:
+def test_the_error_of_the_last_attempt_is_raised() -> None:
     failures = iter([http_error(503), http_error(502), http_error(404)])
-    naps: list[float] = []
+    slept: list[float] = []
 
     def call() -> None:
         raise next(failures)
 
     with pytest.raises(AtaiError) as caught:
-        call_with_retry(call, attempts=9, sleep=naps.append)
+        call_with_retry(call, attempts=9, sleep=slept.append)
     assert "HTTP 404" in str(caught.value)
-    assert len(naps) == 2
+    assert len(slept) == 2

@@ -19,19 +19,19 @@ from airflow_provider_atai.api.base_url import DEFAULT_BASE_URL, normalise_base_
         ("http://[::1]:8765/v0.5", "http://[::1]:8765/v0.5"),
     ],
 )
-def test_every_spelling_of_an_endpoint_is_understood(written: str, meant: str) -> None:
+def test_every_spelling_of_a_base_url_is_normalised(written: str, meant: str) -> None:
     assert normalise_base_url(written) == meant
 
 
 @pytest.mark.parametrize(
     ("written", "complaint"),
     [
-        ("", "no http:// or https:// address"),
-        ("api.u1.archetypeai.app", "no http:// or https:// address"),
-        ("api.u1.archetypeai.app/v0.5", "no http:// or https:// address"),
-        ("ftp://api.u1.archetypeai.app", "no http:// or https:// address"),
-        ("https://", "no http:// or https:// address"),
-        ("https:///v0.5", "no http:// or https:// address"),
+        ("", "is not an http:// or https:// address"),
+        ("api.u1.archetypeai.app", "is not an http:// or https:// address"),
+        ("api.u1.archetypeai.app/v0.5", "is not an http:// or https:// address"),
+        ("ftp://api.u1.archetypeai.app", "is not an http:// or https:// address"),
+        ("https://", "is not an http:// or https:// address"),
+        ("https:///v0.5", "is not an http:// or https:// address"),
         ("https://host:port/v0.5", "cannot be read"),
         ("https://host:99999/v0.5", "cannot be read"),
         ("https://[::1/v0.5", "cannot be read"),
@@ -43,7 +43,7 @@ def test_every_spelling_of_an_endpoint_is_understood(written: str, meant: str) -
         ("https://host/v0.5\r\nX-Injected: 1", "a space or a control character"),
     ],
 )
-def test_what_is_no_endpoint_is_refused_with_the_way_to_write_it(written: str, complaint: str) -> None:
+def test_a_malformed_base_url_is_refused_with_an_example(written: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint) as caught:
         normalise_base_url(written)
     assert DEFAULT_BASE_URL in str(caught.value)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_atai.api.client import AtaiClient, normalise_api_key, normalise_timeout
+from airflow_provider_atai.api.transport import Response, Transport
 from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiAuthenticationError,
@@ -31,7 +32,7 @@ from tests.api.conftest import API_KEY, BadServer, Script, drip, endless, http_a
 JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
-def test_what_is_sent(bad_server: BadServer, client: AtaiClient) -> None:
+def test_a_request_has_query_body_and_headers(bad_server: BadServer, client: AtaiClient) -> None:
     bad_server.answer(http_answer(200, '{"a": [1, null]}'))
     answer = client.request(
         "POST",
@@ -50,7 +51,7 @@ def test_what_is_sent(bad_server: BadServer, client: AtaiClient) -> None:
     assert json.loads(sent.body) == {"x": "ü"}
 
 
-def test_a_request_without_a_body_announces_none(bad_server: BadServer, client: AtaiClient) -> None:
+def test_a_request_without_a_body_has_no_content_type(bad_server: BadServer, client: AtaiClient) -> None:
     bad_server.answer(http_answer(204))
     assert client.request("PUT", "fine-tune", "jobs", "a", "stop") is None
     (sent,) = bad_server.requests
@@ -72,7 +73,7 @@ def test_a_request_without_a_body_announces_none(bad_server: BadServer, client: 
         ("...", "..."),
     ],
 )
-def test_an_id_stays_within_its_path_segment(
+def test_an_id_is_quoted_as_one_path_segment(
     bad_server: BadServer, client: AtaiClient, segment: str, sent: str
 ) -> None:
     bad_server.answer(http_answer(200, "{}"))
@@ -81,7 +82,7 @@ def test_an_id_stays_within_its_path_segment(
 
 
 @pytest.mark.parametrize("segment", ["", ".", "..", "\ud800"])
-def test_an_id_that_would_address_something_else_is_refused_unsent(
+def test_an_id_that_would_address_something_else_is_not_sent(
     bad_server: BadServer, client: AtaiClient, segment: str
 ) -> None:
     with pytest.raises(ValueError, match="cannot be the id"):
@@ -128,7 +129,7 @@ def test_a_proxy_of_the_connection_is_used(bad_server: BadServer) -> None:
         (599, AtaiServerError),
     ],
 )
-def test_http_errors(
+def test_each_http_status_raises_its_error(
     bad_server: BadServer, client: AtaiClient, status: int, kind: type[AtaiApiError]
 ) -> None:
     body = {"errors": [{"code": "Some_Code", "message": "no", "suggestion": "yes", "error_uid": "err-1"}]}
@@ -146,13 +147,13 @@ def test_http_errors(
     assert len(bad_server.requests) == 1
 
 
-def test_a_gateways_page_is_told_from_an_answer_of_the_api(bad_server: BadServer, client: AtaiClient) -> None:
+def test_a_404_page_of_a_gateway_is_not_a_404_of_the_api(bad_server: BadServer, client: AtaiClient) -> None:
     bad_server.answer(http_answer(404, "<html><title>nginx</title>", content_type="text/html"))
-    with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page, not the API's answer: nginx"):
+    with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page, not the API's response: nginx"):
         client.request("GET", "x")
 
 
-# What the service never should send, with the class of error and words of its message.
+# Responses that the service should never send, with the error class and words of its message.
 BAD_ANSWERS: list[Any] = [
     pytest.param(
         http_answer(200, "<html>login sk</html>", content_type="text/html"),
@@ -166,7 +167,7 @@ BAD_ANSWERS: list[Any] = [
     pytest.param(
         http_answer(200, '{"id": "x", "sta'), AtaiResponseError, "not with JSON", id="truncated JSON"
     ),
-    pytest.param(http_answer(200, b'{"id": "\xff"}'), AtaiResponseError, "not with JSON", id="no UTF-8"),
+    pytest.param(http_answer(200, b'{"id": "\xff"}'), AtaiResponseError, "not with JSON", id="not UTF-8"),
     pytest.param(http_answer(200, b"[" * 100_000), AtaiResponseError, "not with JSON", id="deep nesting"),
     pytest.param(http_answer(200, b"9" * 10_000), AtaiResponseError, "not with JSON", id="huge number"),
     pytest.param(
@@ -184,7 +185,7 @@ BAD_ANSWERS: list[Any] = [
     pytest.param(b"HTTP/1.1 200", AtaiConnectionError, "was lost", id="dropped in the status line"),
     pytest.param(JSON_HEAD[:30], AtaiConnectionError, "was lost", id="dropped in the headers"),
     pytest.param(JSON_HEAD + b"\r\n", AtaiConnectionError, "was lost", id="dropped before the body"),
-    pytest.param(b"SSH-2.0-OpenSSH_9\r\n", AtaiConnectionError, "was lost", id="no HTTP"),
+    pytest.param(b"SSH-2.0-OpenSSH_9\r\n", AtaiConnectionError, "was lost", id="not HTTP"),
     pytest.param(
         JSON_HEAD + b"Content-Length: 100\r\n\r\n{}",
         AtaiConnectionError,
@@ -207,7 +208,7 @@ BAD_ANSWERS: list[Any] = [
         JSON_HEAD + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope",
         AtaiConnectionError,
         "decompressed",
-        id="no gzip",
+        id="not gzip",
     ),
     pytest.param(
         b"HTTP/1.1 200 OK\r\n" + b"X-Filler: x\r\n" * 1000 + b"\r\n{}",
@@ -221,7 +222,7 @@ BAD_ANSWERS: list[Any] = [
         "was lost",
         id="long header",
     ),
-    pytest.param(silence, AtaiTimeoutError, "within 0.5 s", id="no answer"),
+    pytest.param(silence, AtaiTimeoutError, "within 0.5 s", id="no response"),
     pytest.param(drip(b"HTTP/1.1 200 OK\r\nX: y"), AtaiTimeoutError, "within 0.5 s", id="dripping headers"),
     pytest.param(
         drip(JSON_HEAD + b"\r\n[1, ", after=len(JSON_HEAD)),
@@ -239,7 +240,9 @@ BAD_ANSWERS: list[Any] = [
 
 
 @pytest.mark.parametrize(("script", "kind", "message"), BAD_ANSWERS)
-def test_bad_answers(bad_server: BadServer, script: Script, kind: type[AtaiError], message: str) -> None:
+def test_a_bad_response_raises_its_error(
+    bad_server: BadServer, script: Script, kind: type[AtaiError], message: str
+) -> None:
     bad_server.answer(script)
     with (
         AtaiClient(base_url=bad_server.root_url, api_key=API_KEY, timeout=0.5, max_attempts=1) as client,
@@ -259,7 +262,7 @@ def test_bad_answers(bad_server: BadServer, script: Script, kind: type[AtaiError
         pytest.param(b"HTTP/1.1 302 Found\r\nLocation: /x\r\n", id="redirect"),
     ],
 )
-def test_an_endless_answer_is_cut_off(bad_server: BadServer, head: bytes) -> None:
+def test_an_endless_response_is_cut_off(bad_server: BadServer, head: bytes) -> None:
     bad_server.answer(endless(head + b"\r\n", b" " * 1_000_000))
     # A busy machine needs a while for the first 64 MiB.
     with (
@@ -288,7 +291,7 @@ def test_an_endless_answer_is_cut_off(bad_server: BadServer, head: bytes) -> Non
     ],
     ids=lambda value: "" if isinstance(value, bytes) else repr(value)[:20],
 )
-def test_unusual_but_good_answers(
+def test_an_unusual_but_valid_response_is_decoded(
     bad_server: BadServer, client: AtaiClient, answer: bytes, decoded: object
 ) -> None:
     bad_server.answer(answer)
@@ -322,7 +325,7 @@ def test_a_get_gives_up_after_four_attempts(bad_server: BadServer, client: AtaiC
 
 @pytest.mark.parametrize("outage", OUTAGES)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_what_may_have_taken_effect_is_not_repeated(
+def test_a_request_that_may_have_taken_effect_is_not_repeated(
     bad_server: BadServer, client: AtaiClient, method: str, outage: bytes
 ) -> None:
     bad_server.answer(outage, http_answer(200, "{}"))
@@ -331,23 +334,21 @@ def test_what_may_have_taken_effect_is_not_repeated(
     assert len(bad_server.requests) == 1
 
 
-def test_what_its_caller_calls_safe_is_repeated(bad_server: BadServer, client: AtaiClient) -> None:
+def test_a_request_that_is_safe_to_repeat_is_repeated(bad_server: BadServer, client: AtaiClient) -> None:
     bad_server.answer(http_answer(503), http_answer(200, "{}"))
     assert client.request("PUT", "x", safe_to_repeat=True) == {}
     assert len(bad_server.requests) == 2
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 501])
-def test_what_cannot_get_better_is_not_repeated(
-    bad_server: BadServer, client: AtaiClient, status: int
-) -> None:
+def test_a_lasting_error_is_not_repeated(bad_server: BadServer, client: AtaiClient, status: int) -> None:
     bad_server.answer(http_answer(status, "{}"))
     with pytest.raises(AtaiApiError):
         client.request("GET", "x")
     assert len(bad_server.requests) == 1
 
 
-def test_an_answer_that_makes_no_sense_is_not_repeated(bad_server: BadServer, client: AtaiClient) -> None:
+def test_an_undocumented_response_is_not_repeated(bad_server: BadServer, client: AtaiClient) -> None:
     bad_server.answer(http_answer(200, "<p>"))
     with pytest.raises(AtaiResponseError):
         client.request("GET", "x")
@@ -355,11 +356,50 @@ def test_an_answer_that_makes_no_sense_is_not_repeated(bad_server: BadServer, cl
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_a_call_can_ask_for_fewer_attempts(bad_server: BadServer, client: AtaiClient, attempts: int) -> None:
+def test_with_options_bounds_the_attempts(bad_server: BadServer, client: AtaiClient, attempts: int) -> None:
     bad_server.answer(http_answer(503))
     with pytest.raises(AtaiServerError):
-        client.request("GET", "x", max_attempts=attempts)
+        client.with_options(max_attempts=attempts).request("GET", "x")
     assert len(bad_server.requests) == attempts
+
+
+def test_with_options_leaves_the_client_as_it_is(bad_server: BadServer, client: AtaiClient) -> None:
+    bad_server.answer(silence)
+    hasty = client.with_options(timeout=0.5, max_attempts=1)
+    with pytest.raises(AtaiTimeoutError, match=r"within 0\.5 s"):
+        hasty.request("GET", "x")
+    with pytest.raises(ValueError, match="positive number of seconds"):
+        client.with_options(timeout=0)
+    bad_server.answer(http_answer(503), http_answer(503), http_answer(503), http_answer(200, "[7]"))
+    assert client.with_options().request("GET", "x") == [7]
+
+
+class TestTransport:
+    class Canned(Transport):
+        """Answers without a network."""
+
+        def __init__(self) -> None:
+            super().__init__(verify=True, proxy=None)
+            self.sent: list[tuple[str, str, str | None]] = []
+            self.is_closed = False
+
+        def exchange(self, method: str, url: str, *, token: str | None = None, **rest: Any) -> Response:
+            self.sent.append((method, url, token))
+            return Response(200, {"ETag": "e"}, b"[7]")
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    def test_a_client_sends_over_the_transport_that_it_is_given(self) -> None:
+        transport = self.Canned()
+        with AtaiClient(base_url="http://service.invalid", api_key=API_KEY, transport=transport) as client:
+            assert client.with_options(max_attempts=1).request("GET", "x") == [7]
+            assert client.put_part("http://storage.invalid/part", b"data") == "e"
+        assert transport.sent == [
+            ("GET", "http://service.invalid/v0.5/x", API_KEY),
+            ("PUT", "http://storage.invalid/part", None),
+        ]
+        assert transport.is_closed
 
 
 def test_retry_after_is_obeyed_and_capped(
@@ -402,7 +442,7 @@ def test_the_key_is_in_no_repr_no_message_and_no_log(
     ("written", "meant"),
     [("sk_1", "sk_1"), (" sk_1\n", "sk_1"), ("\tsk_1\r\n", "sk_1"), ("a.b-c=/+", "a.b-c=/+")],
 )
-def test_a_key_copied_with_white_space_is_taken(written: str, meant: str) -> None:
+def test_white_space_around_a_key_is_removed(written: str, meant: str) -> None:
     assert normalise_api_key(written) == meant
 
 
@@ -419,7 +459,7 @@ def test_a_key_copied_with_white_space_is_taken(written: str, meant: str) -> Non
         "schlüssel",
     ],
 )
-def test_what_can_be_no_key_is_refused_without_being_shown(written: str) -> None:
+def test_a_malformed_key_is_refused_without_being_shown(written: str) -> None:
     with pytest.raises(ValueError, match="API key") as caught:
         AtaiClient(base_url="http://127.0.0.1", api_key=written)
     assert not written.strip() or written.strip() not in str(caught.value)
@@ -428,18 +468,18 @@ def test_what_can_be_no_key_is_refused_without_being_shown(written: str) -> None
 @pytest.mark.parametrize(
     ("written", "meant"), [(5, (5.0, 5.0)), (0.5, (0.5, 0.5)), ((3, 60), (3.0, 60.0)), ([3, 60], (3.0, 60.0))]
 )
-def test_timeouts(written: Any, meant: tuple[float, float]) -> None:
+def test_a_timeout_is_a_number_or_a_pair(written: Any, meant: tuple[float, float]) -> None:
     assert normalise_timeout(written) == meant
 
 
 @pytest.mark.parametrize("written", [0, -1, float("inf"), float("nan"), (1, 0), (1, 2, 3), ()])
-def test_a_timeout_that_would_never_end_is_refused(written: Any) -> None:
+def test_an_impossible_timeout_is_refused(written: Any) -> None:
     with pytest.raises(ValueError, match="positive number of seconds"):
         AtaiClient(base_url="http://127.0.0.1", api_key="sk_1", timeout=written)
 
 
 class TestPutPart:
-    def test_what_is_sent(self, bad_server: BadServer, client: AtaiClient) -> None:
+    def test_a_part_is_sent_without_the_key(self, bad_server: BadServer, client: AtaiClient) -> None:
         bad_server.answer(http_answer(200, content_type=None, ETag='"abc"'))
         etag = client.put_part(f"{bad_server.root_url}/bucket/key?X-Amz-Signature=s%2F1&part=2", b"data")
         assert etag == '"abc"'
@@ -467,7 +507,7 @@ class TestPutPart:
                 "AccessDenied",
             ),
             (http_answer(503, "<Error><Code>SlowDown</Code></Error>"), AtaiServerError, "SlowDown"),
-            # What S3 says of a body that came too slowly: another attempt may be faster.
+            # S3 says this if a body arrives too slowly: another attempt may be faster.
             (http_answer(400, "<Error><Code>RequestTimeout</Code></Error>"), AtaiServerError, "HTTP 400"),
             (http_answer(404, "<Error><Code>NoSuchUpload</Code></Error>"), AtaiNotFoundError, "NoSuchUpload"),
             (
@@ -477,7 +517,7 @@ class TestPutPart:
                 AtaiBadRequestError,
                 r"PUT /key\?\*\*\*",
             ),
-            (http_answer(200), AtaiResponseError, "without an ETag"),
+            (http_answer(200), AtaiResponseError, "sent no ETag"),
             (
                 http_answer(307, Location="https://elsewhere.example/?X-Amz-Signature=secret"),
                 AtaiResponseError,
@@ -486,7 +526,7 @@ class TestPutPart:
             (b"", AtaiConnectionError, "was lost"),
         ],
     )
-    def test_failures_name_the_cause_and_hide_the_signature(
+    def test_an_error_names_the_cause_and_hides_the_signature(
         self,
         *,
         bad_server: BadServer,
@@ -511,7 +551,7 @@ class TestPutPart:
         assert "secret" not in repr(caught.value)
         assert caught.value.__context__ is None
 
-    def test_other_requests_of_the_thread_are_logged_again_afterwards(
+    def test_later_requests_of_the_thread_are_logged_again(
         self, bad_server: BadServer, client: AtaiClient, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
@@ -523,7 +563,7 @@ class TestPutPart:
 
 
 class TestStream:
-    def test_a_download(self, bad_server: BadServer, client: AtaiClient) -> None:
+    def test_a_download_yields_the_content(self, bad_server: BadServer, client: AtaiClient) -> None:
         content = bytes(range(256)) * 4096
         bad_server.answer(http_answer(200, content, content_type="application/octet-stream"))
         assert b"".join(client.stream("files", "download", "a b")) == content
@@ -565,7 +605,7 @@ class TestStream:
             ("https://host:99999/x", "to nowhere"),
         ],
     )
-    def test_redirects_that_lead_nowhere(
+    def test_a_redirect_to_nowhere_is_refused(
         self, bad_server: BadServer, client: AtaiClient, location: str, message: str
     ) -> None:
         other = "/v0.5/files/download/c"
@@ -575,16 +615,14 @@ class TestStream:
             list(client.stream("files", "download", "a"))
         assert len(bad_server.requests) <= 6
 
-    def test_an_error_is_read_like_any_other(self, bad_server: BadServer, client: AtaiClient) -> None:
+    def test_an_http_error_of_a_download_is_raised(self, bad_server: BadServer, client: AtaiClient) -> None:
         bad_server.answer(
             http_answer(404, json.dumps({"errors": [{"code": "not_found", "message": "no file"}]}))
         )
         with pytest.raises(AtaiNotFoundError, match="no file"):
             list(client.stream("files", "download", "a"))
 
-    def test_a_download_that_breaks_off_is_no_whole_file(
-        self, bad_server: BadServer, client: AtaiClient
-    ) -> None:
+    def test_a_download_that_breaks_off_raises(self, bad_server: BadServer, client: AtaiClient) -> None:
         bad_server.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
         with pytest.raises(AtaiConnectionError, match="was lost"):
             list(client.stream("files", "download", "a"))

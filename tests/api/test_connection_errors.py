@@ -75,19 +75,19 @@ def failure(base_url: str, *, verify: bool | str = True, proxy: str | None = Non
     return caught.value
 
 
-def test_a_name_that_does_not_resolve() -> None:
+def test_an_unresolvable_name_is_a_dns_error() -> None:
     error = failure("https://no-such-host.invalid")
     assert error.reason == "dns"
     assert "was not sent: the name of the host no-such-host.invalid does not resolve" in str(error)
 
 
-def test_a_port_where_nothing_listens(free_port: int) -> None:
+def test_a_closed_port_is_a_refused_connection(free_port: int) -> None:
     error = failure(f"http://127.0.0.1:{free_port}")
     assert error.reason == "refused"
     assert f"127.0.0.1:{free_port} refuses the connection" in str(error)
 
 
-def test_a_certificate_that_nobody_vouches_for(tls_server: BadServer) -> None:
+def test_a_self_signed_certificate_is_a_tls_error(tls_server: BadServer) -> None:
     error = failure(tls_server.root_url)
     assert error.reason == "tls"
     assert "the certificate of 127.0.0.1" in str(error)
@@ -95,17 +95,17 @@ def test_a_certificate_that_nobody_vouches_for(tls_server: BadServer) -> None:
     assert tls_server.requests == []
 
 
-def test_a_certificate_for_another_name(tls_server: BadServer, certificate: Path) -> None:
+def test_a_certificate_for_another_name_is_a_tls_error(tls_server: BadServer, certificate: Path) -> None:
     error = failure(f"https://localhost:{tls_server.port}", verify=str(certificate))
     assert error.reason == "tls"
     assert "localhost" in str(error)
 
 
 @pytest.mark.parametrize("verify", ["bundle", False])
-def test_tls_with_an_own_bundle_or_unverified(
+def test_tls_works_with_a_custom_bundle_or_unverified(
     tls_server: BadServer, certificate: Path, verify: str | bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A bundle in the environment must not win over what the connection says.
+    # The connection takes precedence over a bundle in the environment.
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
     tls_server.answer(http_answer(200, "[]"))
     chosen = str(certificate) if verify == "bundle" else False
@@ -126,26 +126,26 @@ def test_a_download_is_not_redirected_from_https_to_http(
     assert bad_server.requests == []
 
 
-def test_a_bundle_that_is_not_there(tls_server: BadServer) -> None:
+def test_a_missing_bundle_is_a_tls_error(tls_server: BadServer) -> None:
     error = failure(tls_server.root_url, verify="/no/such/bundle.pem")
     assert error.reason == "tls"
-    assert "the CA bundle that the connection names is not there" in str(error)
+    assert "the CA bundle that the connection names does not exist" in str(error)
 
 
-def test_https_to_a_server_that_speaks_http(bad_server: BadServer) -> None:
+def test_https_to_an_http_server_is_a_tls_error(bad_server: BadServer) -> None:
     error = failure(bad_server.root_url.replace("http:", "https:"))
     assert error.reason == "tls"
     assert str(bad_server.port) in str(error)
 
 
-def test_a_proxy_that_is_not_there(free_port: int) -> None:
+def test_an_unreachable_proxy_is_a_proxy_error(free_port: int) -> None:
     error = failure("https://service.invalid", proxy=f"http://user:sk_hidden@127.0.0.1:{free_port}")
     assert error.reason == "proxy"
-    assert "the proxy did not let it through or cannot be reached" in str(error)
+    assert "the proxy refused it or cannot be reached" in str(error)
     assert "sk_hidden" not in repr(error)
 
 
-def test_a_host_name_that_cannot_be_one() -> None:
+def test_an_impossible_host_name_is_a_url_or_dns_error() -> None:
     assert failure("https://" + "a" * 70 + ".example").reason in ("url", "dns")
 
 
@@ -193,7 +193,7 @@ def wrapped(outer: type[BaseException], *inner: BaseException) -> BaseException:
         (OSError(113, "No route to host"), AtaiConnectionError, "network", "OSError"),
     ],
 )
-def test_each_failure_of_the_stack_has_its_reason(
+def test_each_exception_of_the_http_stack_has_a_reason(
     raised: BaseException, kind: type[AtaiConnectionError], reason: str, text: str
 ) -> None:
     error = explain(raised, "GET", URL, (3, 7))
@@ -207,15 +207,15 @@ def test_each_failure_of_the_stack_has_its_reason(
     ("method", "told"), [("GET", False), ("POST", True), ("PUT", True), ("DELETE", True)]
 )
 @pytest.mark.parametrize("raised", [rex.ReadTimeout(), ConnectionResetError()])
-def test_a_lost_answer_says_that_the_effect_is_unknown(
+def test_a_lost_response_says_that_the_effect_is_unknown(
     raised: BaseException, method: str, told: bool
 ) -> None:
     assert (
-        "Whether the request took effect is not known" in str(explain(raised, method, URL, (3, 7)))
+        "It is unknown whether the request took effect" in str(explain(raised, method, URL, (3, 7)))
     ) is told
 
 
-def test_errors_that_are_not_of_the_http_stack_pass() -> None:
+def test_an_exception_from_elsewhere_is_not_translated() -> None:
     def call() -> None:
         raise KeyError("mine")
 
@@ -223,7 +223,7 @@ def test_errors_that_are_not_of_the_http_stack_pass() -> None:
         translated(call, "GET", URL, (3, 7))
 
 
-def test_errors_that_go_in_circles_are_read_once() -> None:
+def test_a_circular_chain_of_exceptions_ends() -> None:
     first, second = OSError("first"), OSError("second")
     first.__cause__, second.__cause__ = second, first
     assert explain(first, "GET", URL, (3, 7)).reason == "network"

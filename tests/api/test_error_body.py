@@ -22,7 +22,7 @@ def said(body: object, *, content_type: str = "application/json", status: int = 
     return list(parse_error_body(raw, content_type, status))
 
 
-def test_the_envelope_keeps_every_field_of_every_entry() -> None:
+def test_the_documented_body_keeps_every_field_of_every_entry() -> None:
     body = {
         "errors": [
             {
@@ -86,12 +86,12 @@ def test_the_envelope_keeps_every_field_of_every_entry() -> None:
         pytest.param([{"message": "a"}], ErrorDetail("a"), id="JSON list"),
     ],
 )
-def test_other_json_shapes(body: object, expected: ErrorDetail) -> None:
+def test_every_other_json_shape_is_read(body: object, expected: ErrorDetail) -> None:
     assert said(body) == [expected]
 
 
 @pytest.mark.parametrize("body", [b"", b"  \n", {}, [], None, "", {"errors": [None]}, {"detail": [{}, []]}])
-def test_a_body_that_says_nothing_has_no_entries(body: object) -> None:
+def test_an_empty_body_has_no_entries(body: object) -> None:
     assert [detail for detail in said(body) if detail.message not in ("{}", "[]")] == []
 
 
@@ -102,14 +102,14 @@ def test_a_body_that_says_nothing_has_no_entries(body: object) -> None:
         (
             b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
             "text/html",
-            ErrorDetail("an HTML page, not the API's answer: 502 Bad Gateway"),
+            ErrorDetail("an HTML page, not the API's response: 502 Bad Gateway"),
         ),
         (
-            b"<html><head><style>p {}</style></head><body><script>x()</script><p>Sorry, no.</p></body>",
+            b"<html><body><p>Sorry, no.</p></body>",
             "text/html; charset=utf-8",
-            ErrorDetail("an HTML page, not the API's answer: Sorry, no."),
+            ErrorDetail("an HTML page, not the API's response: no title, status 502"),
         ),
-        (b"<!doctype html>", "", ErrorDetail("an HTML page, not the API's answer: no text, status 502")),
+        (b"<!doctype html>", "", ErrorDetail("an HTML page, not the API's response: no title, status 502")),
         (
             b"<Error><Code>TokenExpired</Code><Message>The provided token has expired.</Message></Error>",
             "application/xml",
@@ -120,7 +120,7 @@ def test_a_body_that_says_nothing_has_no_entries(body: object) -> None:
         (b"[" * 100_000, "application/json", ErrorDetail("[" * 499 + "…")),
     ],
 )
-def test_bodies_that_are_no_json(body: bytes, content_type: str, expected: ErrorDetail) -> None:
+def test_a_body_that_is_not_json_is_read(body: bytes, content_type: str, expected: ErrorDetail) -> None:
     assert said(body, content_type=content_type, status=502) == [expected]
 
 
@@ -151,14 +151,14 @@ def test_line_breaks_and_control_characters_do_not_reach_the_log() -> None:
         b"<Error><Code>A</Code><Message>sk_1</Message></Error>",
     ],
 )
-def test_what_is_redacted_is_in_no_field(body: object) -> None:
+def test_a_secret_is_redacted_in_every_field(body: object) -> None:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     details = parse_error_body(raw, "", 400, redact=lambda text: text.replace("sk_1", "***"))
     assert "sk_1" not in repr(details)
     assert "***" in repr(details)
 
 
-def test_redaction_comes_before_cutting_so_that_no_half_key_is_left() -> None:
+def test_redaction_comes_before_cutting_so_that_half_a_key_never_remains() -> None:
     body = json.dumps({"detail": "x" * 495 + "sk_secret"}).encode()
     (detail,) = parse_error_body(body, "", 400, redact=lambda text: text.replace("sk_secret", "***"))
     assert "sk_" not in detail.message
@@ -183,7 +183,7 @@ def test_redaction_comes_before_cutting_so_that_no_half_key_is_left() -> None:
         ("Mon, 99 Nov 2026 12:00:00 GMT", None),
     ],
 )
-def test_retry_after_in_every_form(value: str | None, seconds: float | None) -> None:
+def test_every_form_of_retry_after_is_parsed(value: str | None, seconds: float | None) -> None:
     assert parse_retry_after(value, NOW) == seconds
 
 
@@ -199,14 +199,14 @@ def test_retry_after_in_every_form(value: str | None, seconds: float | None) -> 
         ([], None),
     ],
 )
-def test_retry_after_in_the_old_error_body(body: object, seconds: float | None) -> None:
+def test_retry_after_in_the_old_error_body_is_parsed(body: object, seconds: float | None) -> None:
     assert retry_after_of_body(json.dumps(body).encode()) == seconds
 
 
 @pytest.mark.parametrize(
     ("body", "expected"), [(b"{}", True), (b"null", True), (b"", False), (b"<p>", False)]
 )
-def test_what_counts_as_an_answer_of_the_api(body: bytes, expected: bool) -> None:
+def test_is_json(body: bytes, expected: bool) -> None:
     assert is_json(body) is expected
 
 

@@ -17,8 +17,8 @@ from airflow_provider_atai.api.fine_tune import (
     FineTuneJob,
     JobMetrics,
     JobStatus,
-    parse_timestamp,
 )
+from airflow_provider_atai.api.timestamps import parse_timestamp
 from airflow_provider_atai.errors import (
     AtaiBadRequestError,
     AtaiConflictError,
@@ -45,50 +45,44 @@ RECORD: dict[str, Any] = {
 CREATED = pendulum.datetime(2026, 4, 27, 14, 32, 18, 421000)
 
 
-def test_every_status_is_either_over_or_not() -> None:
+def test_every_status_is_either_terminal_or_active() -> None:
     assert TERMINAL_STATUSES | set(ACTIVE_STATUSES) == {status.value for status in JobStatus}
     assert not TERMINAL_STATUSES & set(ACTIVE_STATUSES)
     assert str(JobStatus.RUNNING) == "RUNNING"
 
 
 class TestRecord:
-    def test_the_documented_record(self) -> None:
+    def test_the_documented_record_is_read(self) -> None:
         job = FineTuneJob.from_record(RECORD)
         assert (job.id, job.name, job.status) == (RECORD["id"], "my-finetune-run", "COMPLETED")
-        assert (job.uuid, job.org_uuid) == (RECORD["uuid"], RECORD["org_uuid"])
+        assert job.uuid == RECORD["uuid"]
         assert job.config == RECORD["config"]
         assert job.created_at == CREATED
         assert isinstance(job.created_at, pendulum.DateTime)
         assert job.created_at.timezone_name == "UTC"
         assert job.updated_at == pendulum.datetime(2026, 4, 27, 15)
         assert job.inference_config_path == "s3://bucket/config.yaml"
-        assert job.extra == {}
         assert job.is_terminal
 
-    def test_the_least_that_is_a_record(self) -> None:
+    def test_a_record_needs_only_id_and_status(self) -> None:
         job = FineTuneJob.from_record({"id": "a", "status": "RUNNING"})
         assert job == FineTuneJob(id="a", name="", status="RUNNING")
         assert not job.is_terminal
 
-    def test_nulls_are_nothing(self) -> None:
+    def test_null_fields_count_as_absent(self) -> None:
         nulls = dict.fromkeys(RECORD) | {"id": "a", "status": "RUNNING"}
         job = FineTuneJob.from_record(nulls)
-        assert job == FineTuneJob(id="a", name="", status="RUNNING", extra={"config": None})
+        assert job == FineTuneJob(id="a", name="", status="RUNNING")
 
     @pytest.mark.parametrize("status", ["PAUSED", "completed", "COMPLETED ", "SUCCEEDED"])
-    def test_a_status_that_is_not_listed_is_kept_and_not_over(self, status: str) -> None:
+    def test_an_undocumented_status_is_kept_and_active(self, status: str) -> None:
         job = FineTuneJob.from_record(RECORD | {"status": status})
         assert job.status == status
         assert not job.is_terminal
 
-    def test_unknown_fields_are_kept(self) -> None:
-        job = FineTuneJob.from_record(RECORD | {"price": 5, "error": {"why": "x"}})
-        assert job.extra == {"price": 5, "error": {"why": "x"}}
-
-    def test_the_answer_itself_is_left_alone(self) -> None:
-        record = dict(RECORD)
-        FineTuneJob.from_record(record)
-        assert record == RECORD
+    def test_unknown_fields_are_ignored(self) -> None:
+        odd = RECORD | {"price": 5, "error": {"why": "x"}}
+        assert FineTuneJob.from_record(odd) == FineTuneJob.from_record(RECORD)
 
     @pytest.mark.parametrize(
         ("field", "value"),
@@ -103,17 +97,18 @@ class TestRecord:
             ("config", "x"),
         ],
     )
-    def test_a_field_of_the_wrong_type_is_set_aside(self, field: str, value: object) -> None:
-        job = FineTuneJob.from_record(RECORD | {field: value})
-        assert job.extra == {field: value}
-        assert not getattr(job, field)
+    def test_a_field_of_the_wrong_type_is_ignored(self, field: str, value: object) -> None:
+        odd = FineTuneJob.from_record(RECORD | {field: value})
+        absent = {name: known for name, known in RECORD.items() if name != field}
+        assert odd == FineTuneJob.from_record(absent)
+        assert not getattr(odd, field)
 
     @pytest.mark.parametrize(
         ("record", "complaint"),
         [
-            (None, "nothing where a job record belongs"),
-            ([RECORD], "a list where a job record belongs"),
-            ("job", "str 'job' where a job record belongs"),
+            (None, "nothing instead of a job record"),
+            ([RECORD], "a list instead of a job record"),
+            ("job", "str 'job' instead of a job record"),
             ({}, "whose id is nothing"),
             (RECORD | {"id": None}, "whose id is nothing"),
             (RECORD | {"id": 7}, "whose id is int '7'"),
@@ -124,7 +119,7 @@ class TestRecord:
             (RECORD | {"status": ["RUNNING"]}, "whose status is a list"),
         ],
     )
-    def test_what_is_no_record_says_nothing_about_the_job(self, record: object, complaint: str) -> None:
+    def test_a_malformed_record_is_refused(self, record: object, complaint: str) -> None:
         with pytest.raises(AtaiResponseError, match=complaint):
             FineTuneJob.from_record(record)
 
@@ -148,12 +143,12 @@ class TestRecord:
         (1.5, None),
     ],
 )
-def test_timestamps(text: object, moment: pendulum.DateTime | None) -> None:
+def test_parse_timestamp(text: object, moment: pendulum.DateTime | None) -> None:
     assert parse_timestamp(text) == moment
 
 
 class TestMetrics:
-    def test_the_documented_answer(self) -> None:
+    def test_the_documented_response_is_read(self) -> None:
         record = {
             "step": 200,
             "loss": 1.842,
@@ -161,7 +156,7 @@ class TestMetrics:
             "learning_rate": 0.0002,
             "wall_time_sec": 312.4,
         }
-        metrics = JobMetrics.from_answer({"last_checkpoint_step": 600, "metrics": [record]})
+        metrics = JobMetrics.from_response({"last_checkpoint_step": 600, "metrics": [record]})
         assert metrics == JobMetrics(last_checkpoint_step=600, records=(record,))
 
     @pytest.mark.parametrize(
@@ -176,31 +171,35 @@ class TestMetrics:
             ({"metrics": [1, {"odd": []}, None]}, None, ({"odd": []},)),
         ],
     )
-    def test_free_form_answers(self, answer: object, step: int | None, records: tuple[Any, ...]) -> None:
-        assert JobMetrics.from_answer(answer) == JobMetrics(last_checkpoint_step=step, records=records)
+    def test_a_free_form_response_is_read(
+        self, answer: object, step: int | None, records: tuple[Any, ...]
+    ) -> None:
+        assert JobMetrics.from_response(answer) == JobMetrics(last_checkpoint_step=step, records=records)
 
     @pytest.mark.parametrize("answer", [None, [], "x", 1])
-    def test_what_are_no_metrics(self, answer: object) -> None:
-        with pytest.raises(AtaiResponseError, match="where a job's metrics belong"):
-            JobMetrics.from_answer(answer)
+    def test_a_response_that_is_not_an_object_is_refused(self, answer: object) -> None:
+        with pytest.raises(AtaiResponseError, match="instead of a job's metrics"):
+            JobMetrics.from_response(answer)
 
 
-class TestBadAnswers:
+class TestScriptedResponses:
     @pytest.fixture
     def api(self, client: AtaiClient) -> FineTuneApi:
         return FineTuneApi(client)
 
-    def test_another_job_than_asked_for(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_another_job_than_the_one_asked_for_is_refused(
+        self, bad_server: BadServer, api: FineTuneApi
+    ) -> None:
         bad_server.answer(http_answer(200, json.dumps(RECORD)))
         for call in (api.get, api.stop, api.cancel):
             with pytest.raises(AtaiResponseError, match="asked for job mine and answered with job 'ft-job"):
                 call("mine")
 
-    def test_a_job_asked_for_by_its_uuid_is_that_job(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_a_job_can_be_asked_for_by_its_uuid(self, bad_server: BadServer, api: FineTuneApi) -> None:
         bad_server.answer(http_answer(200, json.dumps(RECORD)))
         assert api.get(RECORD["uuid"]).id == RECORD["id"]
 
-    def test_a_created_job_keeps_the_id_of_the_answer(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_a_created_job_has_the_id_of_the_response(self, bad_server: BadServer, api: FineTuneApi) -> None:
         bad_server.answer(http_answer(201, json.dumps(RECORD)))
         job = api.create(name="n", datasets=RECORD["config"]["datasets"], job_id="mine")
         assert job.id == RECORD["id"]
@@ -218,25 +217,25 @@ class TestBadAnswers:
         assert len(bad_server.requests) == 1
 
     @pytest.mark.parametrize("answer", [{"jobs": []}, {}, None, "x"])
-    def test_a_list_that_is_none_is_never_an_empty_one(
+    def test_a_response_that_is_not_a_list_is_refused(
         self, bad_server: BadServer, api: FineTuneApi, answer: object
     ) -> None:
         bad_server.answer(http_answer(200, json.dumps(answer)))
-        with pytest.raises(AtaiResponseError, match="where a list of jobs belongs"):
+        with pytest.raises(AtaiResponseError, match="instead of a list of jobs"):
             api.list()
 
-    def test_odd_records_do_not_hide_the_others(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_unreadable_records_do_not_hide_the_others(self, bad_server: BadServer, api: FineTuneApi) -> None:
         bad_server.answer(http_answer(200, json.dumps([None, RECORD, {"id": "x"}, RECORD, 5])))
         assert [job.id for job in api.list()] == [RECORD["id"]] * 2
 
-    def test_a_list_of_odd_records_alone_is_no_empty_list(
+    def test_a_list_of_only_unreadable_records_is_refused(
         self, bad_server: BadServer, api: FineTuneApi
     ) -> None:
         bad_server.answer(http_answer(200, json.dumps([{"job_id": "x"}])))
         with pytest.raises(AtaiResponseError, match="whose id is nothing"):
             api.list()
 
-    def test_what_the_list_asks_for(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_the_list_sends_its_parameters(self, bad_server: BadServer, api: FineTuneApi) -> None:
         bad_server.answer(http_answer(200, "[]"))
         assert api.list() == []
         assert api.list(limit=0, offset=5, statuses=("RUNNING", "STARTING")) == []
@@ -246,7 +245,7 @@ class TestBadAnswers:
         ]
 
     @pytest.mark.parametrize("action", ["stop", "cancel"])
-    def test_ending_a_job_is_repeated_and_can_be_kept_short(
+    def test_ending_a_job_is_repeated_unless_options_forbid_it(
         self, bad_server: BadServer, api: FineTuneApi, action: str
     ) -> None:
         bad_server.answer(http_answer(503), http_answer(200, json.dumps(RECORD)))
@@ -256,7 +255,7 @@ class TestBadAnswers:
         ] * 2
         bad_server.answer(b"")
         with pytest.raises(AtaiConnectionError):
-            getattr(api, action)(RECORD["id"], timeout=1.0, max_attempts=1)
+            getattr(api.with_options(timeout=1.0, max_attempts=1), action)(RECORD["id"])
         assert len(bad_server.requests) == 3
 
 
@@ -282,13 +281,14 @@ class TestEmulator:
 
     DATASETS = ({"name": "t", "split": "train", "file_ids": ["t.jsonl"]},)
 
-    def test_create_get_and_metrics(self, api: FineTuneApi, atai_emulator: EmulatorControl) -> None:
+    def test_a_job_is_created_read_and_measured(
+        self, api: FineTuneApi, atai_emulator: EmulatorControl
+    ) -> None:
         created = api.create(
             name="run", datasets=self.DATASETS, model="Newton::c2_4_3b_251215dfe6a746", job_id="my.id"
         )
         assert (created.id, created.name, created.status) == ("my.id", "run", "REGISTERED")
         assert created.config["model"] == "Newton::c2_4_3b_251215dfe6a746"
-        assert created.extra == {}
         assert api.metrics("my.id").last_checkpoint_step is None
         atai_emulator.advance(100_000)
         done = api.get("my.id")
@@ -301,7 +301,6 @@ class TestEmulator:
         assert done.updated_at > created.created_at
         metrics = api.metrics("my.id")
         assert metrics.records[-1]["step"] == metrics.last_checkpoint_step
-        assert len(api.metrics("my.id", limit=2, offset=1).records) == 2
 
     def test_list_with_limit_offset_and_statuses(
         self, api: FineTuneApi, atai_emulator: EmulatorControl
@@ -315,7 +314,7 @@ class TestEmulator:
         pages = [job.id for offset in range(3) for job in api.list(limit=1, offset=offset)]
         assert sorted(pages) == ["a", "b", "c"]
 
-    def test_stop_and_cancel(self, api: FineTuneApi, atai_emulator: EmulatorControl) -> None:
+    def test_stop_and_cancel_end_a_job(self, api: FineTuneApi, atai_emulator: EmulatorControl) -> None:
         for job_id in ("a", "b"):
             api.create(name="run", datasets=self.DATASETS, job_id=job_id)
         atai_emulator.advance(100)
@@ -327,7 +326,7 @@ class TestEmulator:
             with pytest.raises(AtaiConflictError):
                 call("a")
 
-    def test_refusals(self, api: FineTuneApi) -> None:
+    def test_refused_requests_raise_their_error(self, api: FineTuneApi) -> None:
         api.create(name="run", datasets=self.DATASETS, job_id="a")
         with pytest.raises(AtaiConflictError):
             api.create(name="run", datasets=self.DATASETS, job_id="a")

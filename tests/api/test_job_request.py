@@ -11,7 +11,7 @@ TRAIN = {"name": "t", "split": "train", "file_ids": ["a.jsonl"]}
 EVAL = {"name": "e", "split": "eval", "file_ids": ("b.jsonl", "c.jsonl")}
 
 
-def test_the_documented_body() -> None:
+def test_the_documented_body_is_built() -> None:
     request = build_request(name="run", datasets=(TRAIN, EVAL), model="Newton::x", job_id="my-id")
     assert json.loads(json.dumps(request)) == {
         "name": "run",
@@ -26,7 +26,7 @@ def test_the_documented_body() -> None:
     }
 
 
-def test_what_is_optional_is_left_out() -> None:
+def test_optional_fields_are_left_out() -> None:
     assert build_request(name="run", datasets=[TRAIN]) == {"name": "run", "config": {"datasets": [TRAIN]}}
 
 
@@ -77,27 +77,27 @@ def test_good_requests_pass(changes: dict[str, Any]) -> None:
         ),
         ({"datasets": [{**TRAIN, "file_ids": []}]}, "must be a non-empty list of file ids"),
         ({"datasets": [{**TRAIN, "file_ids": None}]}, "must be a non-empty list of file ids"),
-        ({"datasets": [{**TRAIN, "file_ids": ["a", ""]}]}, "holds '', which is no file id"),
-        ({"datasets": [{**TRAIN, "file_ids": [["a"]]}]}, "which is no file id"),
+        ({"datasets": [{**TRAIN, "file_ids": ["a", ""]}]}, "contains '', which is not a file id"),
+        ({"datasets": [{**TRAIN, "file_ids": [["a"]]}]}, "which is not a file id"),
         ({"datasets": [EVAL]}, 'no entry with "split": "train"'),
         ({"job_id": ""}, "1 to 64 characters"),
         ({"job_id": 7}, "1 to 64 characters"),
         ({"job_id": "x" * 65}, "has 65 characters; the service takes 1 to 64"),
-        ({"job_id": "a/b"}, "cannot stand in a URL path"),
-        ({"job_id": "a\\b"}, "cannot stand in a URL path"),
-        ({"job_id": "a b"}, "cannot stand in a URL path"),
-        ({"job_id": "a\u00a0b"}, "cannot stand in a URL path"),
-        ({"job_id": "a?b"}, "cannot stand in a URL path"),
-        ({"job_id": "a#b"}, "cannot stand in a URL path"),
-        ({"job_id": "a%2fb"}, "cannot stand in a URL path"),
-        ({"job_id": "a\x00"}, "cannot stand in a URL path"),
-        ({"job_id": "a\n"}, "cannot stand in a URL path"),
-        ({"job_id": "."}, "cannot stand in a URL path"),
-        ({"job_id": ".."}, "cannot stand in a URL path"),
-        ({"job_id": "a\ud800"}, "cannot stand in a URL path"),
+        ({"job_id": "a/b"}, "is not valid in a URL path"),
+        ({"job_id": "a\\b"}, "is not valid in a URL path"),
+        ({"job_id": "a b"}, "is not valid in a URL path"),
+        ({"job_id": "a\u00a0b"}, "is not valid in a URL path"),
+        ({"job_id": "a?b"}, "is not valid in a URL path"),
+        ({"job_id": "a#b"}, "is not valid in a URL path"),
+        ({"job_id": "a%2fb"}, "is not valid in a URL path"),
+        ({"job_id": "a\x00"}, "is not valid in a URL path"),
+        ({"job_id": "a\n"}, "is not valid in a URL path"),
+        ({"job_id": "."}, "is not valid in a URL path"),
+        ({"job_id": ".."}, "is not valid in a URL path"),
+        ({"job_id": "a\ud800"}, "is not valid in a URL path"),
     ],
 )
-def test_bad_requests_are_refused_with_what_to_write(changes: dict[str, Any], complaint: str) -> None:
+def test_bad_requests_are_refused_with_advice(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         check_request(**{"name": "run", "datasets": [TRAIN], **changes})
 
@@ -108,7 +108,7 @@ def test_a_huge_value_is_cut_in_the_message() -> None:
     assert len(str(caught.value)) < 500
 
 
-def test_the_single_checks_stand_for_themselves() -> None:
+def test_an_id_and_file_ids_can_be_checked_alone() -> None:
     check_job_id("fine")
     check_file_ids(["a"], "file_ids")
     with pytest.raises(ValueError, match=r"^file_ids must be"):

@@ -16,9 +16,14 @@ import pytest
 
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.files import FilesApi
-from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError
-from airflow_provider_atai.errors import AtaiBadRequestError, AtaiConnectionError, AtaiPermissionError
-from tests.api.uploads import CONTENT, Source, calls, content_of, puts, send
+from airflow_provider_atai.errors import (
+    AtaiBadRequestError,
+    AtaiConnectionError,
+    AtaiPermissionError,
+    SourceChangedError,
+    SourceUnreadableError,
+)
+from tests.api.uploads import CONTENT, Source, calls, content_of, puts, replace_sleep, send
 
 if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
@@ -27,14 +32,14 @@ LARGE = 24 * 1024 * 1024
 
 
 class Meeting(Source):
-    """A file whose readers wait until so many of them read at once."""
+    """A file whose readers wait for each other before they read."""
 
     def __init__(self, expected: int) -> None:
         super().__init__()
         self.barrier = threading.Barrier(expected)
 
     def open(self) -> BinaryIO:
-        # A broken barrier would raise here, and fail the upload.
+        # A broken barrier raises here and fails the upload.
         self.barrier.wait(30)
         return super().open()
 
@@ -42,8 +47,10 @@ class Meeting(Source):
 class Sizeable:
     """A file of any size that takes no memory."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    file_type = "text/plain"
+
+    def __init__(self, num_bytes: int) -> None:
+        self.num_bytes = num_bytes
         self.reads: list[int] = []
 
     def open(self) -> BinaryIO:
@@ -58,7 +65,7 @@ class Sizeable:
 
             def read(self, size: int = -1) -> bytes:
                 source.reads.append(size)
-                block = bytes(min(size, source.size - self.position))
+                block = bytes(min(size, source.num_bytes - self.position))
                 self.position += len(block)
                 return block
 
@@ -73,14 +80,14 @@ def upload_threads() -> list[threading.Thread]:
 
 
 @pytest.mark.parametrize("threads", [2, 4])
-def test_so_many_parts_are_on_their_way_at_once(api: FilesApi, threads: int) -> None:
+def test_as_many_parts_are_in_flight_as_threads_allows(api: FilesApi, threads: int) -> None:
     # Four parts: every reader waits for the others.
     send(api, Meeting(threads), threads=threads)
     assert content_of(api) == CONTENT
     assert upload_threads() == []
 
 
-def test_no_more_threads_than_parts(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_there_are_no_more_threads_than_parts(api: FilesApi, atai_emulator: EmulatorControl) -> None:
     atai_emulator.set_switches(part_size=10)
     source = Source()
     seen: list[int] = []
@@ -105,7 +112,7 @@ def test_many_parts_in_any_order_make_the_file(
     assert [there for there, _ in seen] == sorted(there for there, _ in seen)
 
 
-def test_progress_is_told_by_the_caller_s_own_thread(api: FilesApi) -> None:
+def test_progress_is_reported_by_the_caller_s_own_thread(api: FilesApi) -> None:
     tellers: set[int] = set()
     send(api, threads=4, on_progress=lambda *_: tellers.add(threading.get_ident()))
     assert tellers == {threading.get_ident()}
@@ -123,7 +130,7 @@ def test_a_part_that_fails_is_sent_again_alone(
     assert len(naps) == 3
 
 
-def test_every_part_s_url_may_expire(
+def test_every_expired_url_is_refreshed(
     api: FilesApi, atai_emulator: EmulatorControl, naps: list[float]
 ) -> None:
     for number in range(4):
@@ -151,7 +158,7 @@ def test_urls_that_stay_refused_end_the_upload(api: FilesApi, atai_emulator: Emu
     assert atai_emulator.state()["unfinished_uploads"] == 0
 
 
-def test_an_outage_keeps_what_is_stored_and_the_next_try_sends_only_the_rest(
+def test_after_an_outage_the_next_try_sends_only_the_missing_parts(
     api: FilesApi, atai_emulator: EmulatorControl
 ) -> None:
     atai_emulator.set_switches(part_size=1)
@@ -179,13 +186,13 @@ def test_the_first_failure_stops_the_other_parts(
     with pytest.raises(AtaiBadRequestError):
         send(api, threads=4)
     assert upload_threads() == []
-    # The three others finish at most the part that they were at, and perhaps one that began meanwhile.
+    # Each of the three others finishes at most its current part and perhaps one that began meanwhile.
     assert len(puts(atai_emulator)) < 12
     assert "POST complete" not in calls(atai_emulator)
     assert atai_emulator.state()["unfinished_uploads"] == 0
 
 
-def test_a_part_is_stopped_in_its_middle(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_a_failure_stops_a_part_that_is_being_sent(api: FilesApi, atai_emulator: EmulatorControl) -> None:
     part_size = 64 * 1024 * 1024
     atai_emulator.set_switches(part_size=part_size)
     begun = threading.Event()
@@ -214,13 +221,13 @@ def test_a_part_is_stopped_in_its_middle(api: FilesApi, atai_emulator: EmulatorC
             return Zeros()  # type: ignore[return-value]
 
     with pytest.raises(SourceUnreadableError):
-        send(api, TwoParts(), num_bytes=2 * part_size, threads=2)
+        send(api, TwoParts(num_bytes=2 * part_size), threads=2)
     assert upload_threads() == []
     assert len(reads) < 60
 
 
-def test_a_part_that_waits_for_its_next_try_is_stopped_too(
-    atai_emulator: EmulatorControl,
+def test_a_failure_stops_a_part_that_waits_for_a_retry(
+    atai_emulator: EmulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     naps: list[float] = []
     waits, refused = threading.Event(), threading.Event()
@@ -242,10 +249,11 @@ def test_a_part_that_waits_for_its_next_try_is_stopped_too(
         def open(self) -> BinaryIO:
             return BrokenSecondHalf(self.content)
 
+    replace_sleep(monkeypatch, sleep)
     atai_emulator.set_switches(part_size=10)
     atai_emulator.add_fault(method="PUT", path="/_storage/*/0", effect="answer", status=503, count=99)
     with AtaiClient(
-        base_url=atai_emulator.base_url, api_key=atai_emulator.api_key, max_attempts=50, sleep=sleep
+        base_url=atai_emulator.base_url, api_key=atai_emulator.api_key, max_attempts=50
     ) as client:
         timer = threading.Timer(0.5, refused.set)
         timer.start()
@@ -256,7 +264,7 @@ def test_a_part_that_waits_for_its_next_try_is_stopped_too(
     assert len(naps) < 3
 
 
-def test_a_file_that_changes_is_noticed_after_the_part_and_nothing_is_completed(
+def test_a_file_that_changes_while_parts_are_sent_is_not_completed(
     api: FilesApi, atai_emulator: EmulatorControl
 ) -> None:
     atai_emulator.set_switches(part_size=1)
@@ -275,7 +283,7 @@ def test_a_file_that_changes_is_noticed_after_the_part_and_nothing_is_completed(
     assert atai_emulator.files() == []
 
 
-def test_a_reader_that_notices_the_change_itself_is_no_read_error(api: FilesApi) -> None:
+def test_a_read_that_fails_because_the_file_changed_is_a_changed_source(api: FilesApi) -> None:
     class Expired(Source):
         def open(self) -> BinaryIO:
             self.changed = True
@@ -285,7 +293,9 @@ def test_a_reader_that_notices_the_change_itself_is_no_read_error(api: FilesApi)
         send(api, Expired(), threads=4)
 
 
-def test_any_exception_of_a_store_is_a_read_error(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_any_exception_of_a_store_is_an_unreadable_source(
+    api: FilesApi, atai_emulator: EmulatorControl
+) -> None:
     class StoreError(Exception):
         pass
 
@@ -309,12 +319,12 @@ def test_memory_does_not_grow_with_the_file_or_its_parts(
     source = Sizeable(LARGE)
     tracemalloc.start()
     try:
-        send(api, source, num_bytes=LARGE, threads=3)
+        send(api, source, threads=3)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert max(source.reads) <= 1024 * 1024
-    # The emulator runs in this process, too, and holds blocks of its own.
+    # The emulator runs in the same process and holds its own blocks.
     assert peak < LARGE // 2
 
 
@@ -322,8 +332,10 @@ _UPLOADER = """
 import io, logging, sys
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.files import FilesApi
+from airflow_provider_atai.api.upload import upload
 
 class Source:
+    num_bytes, file_type = 20, "text/plain"
     def open(self):
         return io.BytesIO(b"0123456789abcdefghij")
     def check_unchanged(self):
@@ -333,18 +345,16 @@ def progress(there, total):
     print(there, flush=True)
 
 with AtaiClient(base_url=sys.argv[1], api_key=sys.argv[2]) as client:
-    FilesApi(client).upload(
-        Source(), file_id="a.txt", file_type="text/plain", num_bytes=20, on_progress=progress
-    )
+    upload(FilesApi(client), Source(), file_id="a.txt", on_progress=progress)
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_process_that_is_ended_in_the_middle_is_resumed(
+def test_an_upload_is_resumed_after_its_process_was_killed(
     api: FilesApi, atai_emulator: EmulatorControl, number: signal.Signals
 ) -> None:
     atai_emulator.set_switches(part_size=2)
-    # Parts 6 and 7 hang, so that the process is in the middle of them when the signal comes.
+    # Parts 6 and 7 hang, so that the signal arrives while they are being sent.
     for part in (6, 7):
         atai_emulator.add_fault(method="PUT", path=f"/_storage/*/{part}", effect="delay", delay=60, count=1)
     command = [sys.executable, "-c", _UPLOADER, atai_emulator.base_url, atai_emulator.api_key]
@@ -368,7 +378,7 @@ def test_a_process_that_is_ended_in_the_middle_is_resumed(
     assert set(puts(atai_emulator)) == {"6", "7"}
 
 
-def test_what_fails_while_it_stops_is_not_logged_as_an_error(
+def test_parts_that_fail_while_stopping_are_not_logged_as_errors(
     api: FilesApi, atai_emulator: EmulatorControl, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -378,7 +388,9 @@ def test_what_fails_while_it_stops_is_not_logged_as_an_error(
     assert caplog.records == []
 
 
-def test_a_resumed_upload_counts_from_what_is_there(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_progress_of_a_resumed_upload_starts_at_the_stored_bytes(
+    api: FilesApi, atai_emulator: EmulatorControl
+) -> None:
     fault: dict[str, Any] = {"method": "PUT", "path": "/_storage/*/3", "effect": "answer", "status": 503}
     atai_emulator.add_fault(**fault, count=3)
     with pytest.raises(Exception, match="503"):

@@ -8,7 +8,6 @@ import pytest
 
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.files import FilesApi
-from airflow_provider_atai.api.upload import SourceChangedError, SourceUnreadableError, UploadGoneError
 from airflow_provider_atai.errors import (
     AtaiAuthenticationError,
     AtaiBadRequestError,
@@ -18,6 +17,9 @@ from airflow_provider_atai.errors import (
     AtaiPermissionError,
     AtaiResponseError,
     AtaiServerError,
+    SourceChangedError,
+    SourceUnreadableError,
+    UploadGoneError,
 )
 from tests.api.conftest import API_KEY, BadServer, http_answer
 from tests.api.uploads import CONTENT, Source, calls, content_of, puts, send
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("base", [0, 1])
 @pytest.mark.parametrize("part_size", [1, 6, 19, 20, 21])
-def test_a_file_is_stored_in_parts_that_are_echoed(
+def test_a_file_is_stored_in_the_parts_that_the_service_chose(
     api: FilesApi, atai_emulator: EmulatorControl, base: int, part_size: int
 ) -> None:
     atai_emulator.set_switches(part_size=part_size, part_number_base=base)
@@ -100,7 +102,7 @@ def test_urls_that_stay_refused_end_the_upload_and_free_the_name(
     assert puts(atai_emulator) == ["0", "0", "0"]
     assert calls(atai_emulator)[-1] == "POST abort"
     atai_emulator.set_switches(presigned_url_seconds=3600)
-    send(api, num_bytes=5, source=Source(b"other"))
+    send(api, Source(b"other", num_bytes=5))
     assert content_of(api) == b"other"
 
 
@@ -127,7 +129,7 @@ def test_an_outage_leaves_the_upload_open_and_the_next_try_resumes(
     try:
         send(api)
     except AtaiConflictError:
-        # The service had completed it and its answer was lost: the caller looks at the metadata.
+        # The service had completed it, and its response was lost: the caller reads the metadata.
         assert fault["effect"] == "truncate"
     assert content_of(api) == CONTENT
     again = puts(atai_emulator)
@@ -135,7 +137,7 @@ def test_an_outage_leaves_the_upload_open_and_the_next_try_resumes(
     assert not set(again) & (sent - {"2"})
 
 
-def test_a_worker_that_dies_in_the_middle_is_resumed(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_the_upload_of_a_killed_worker_is_resumed(api: FilesApi, atai_emulator: EmulatorControl) -> None:
     class WorkerKilledError(BaseException):
         pass
 
@@ -157,7 +159,9 @@ def test_a_worker_that_dies_in_the_middle_is_resumed(api: FilesApi, atai_emulato
     assert seen == [12, 18, 20]
 
 
-def test_everything_was_sent_but_not_completed(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_an_upload_that_lacks_only_its_completion_is_completed(
+    api: FilesApi, atai_emulator: EmulatorControl
+) -> None:
     atai_emulator.add_fault(method="POST", path="/files/uploads/*/complete", effect="drop_before", count=3)
     with pytest.raises(AtaiConnectionError):
         send(api)
@@ -168,7 +172,9 @@ def test_everything_was_sent_but_not_completed(api: FilesApi, atai_emulator: Emu
     assert atai_emulator.requests(path="*/complete")[0]["body"] == {"parts": []}
 
 
-def test_a_lost_answer_to_complete_is_no_failure(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_a_lost_response_to_complete_does_not_fail_the_upload(
+    api: FilesApi, atai_emulator: EmulatorControl
+) -> None:
     fault = atai_emulator.add_fault(
         method="POST", path="/files/uploads/*/complete", effect="drop_after", count=1
     )
@@ -179,9 +185,7 @@ def test_a_lost_answer_to_complete_is_no_failure(api: FilesApi, atai_emulator: E
     assert "POST abort" not in calls(atai_emulator)
 
 
-def test_checkpoints_that_fail_only_cost_the_next_try_work(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_failed_checkpoints_do_not_fail_the_upload(api: FilesApi, atai_emulator: EmulatorControl) -> None:
     atai_emulator.add_fault(
         method="POST", path="/files/uploads/*/parts/checkpoint", effect="answer", status=503, count=99
     )
@@ -189,9 +193,7 @@ def test_checkpoints_that_fail_only_cost_the_next_try_work(
     assert content_of(api) == CONTENT
 
 
-def test_an_unfinished_upload_of_perhaps_other_content_is_not_continued(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_an_untrusted_unfinished_upload_is_not_resumed(api: FilesApi, atai_emulator: EmulatorControl) -> None:
     atai_emulator.add_fault(method="PUT", path="/_storage/*/2", effect="drop_before", count=3)
     with pytest.raises(AtaiConnectionError):
         send(api, Source(CONTENT.upper()))
@@ -222,12 +224,14 @@ def test_a_file_that_changes_while_it_is_sent_is_not_completed(
     with pytest.raises(SourceChangedError):
         send(api, source)
     assert "POST complete" not in calls(atai_emulator)
-    # A checkpoint would tell the next try that these bytes are those of the file.
+    # A checkpoint would make the next try trust these bytes.
     assert "POST checkpoint" not in calls(atai_emulator)
     assert calls(atai_emulator)[-1] == "POST abort"
 
 
-def test_a_file_that_changed_before_nothing_is_sent(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_a_file_that_changed_before_the_upload_is_not_sent(
+    api: FilesApi, atai_emulator: EmulatorControl
+) -> None:
     source = Source()
     source.changed = True
     with pytest.raises(SourceChangedError):
@@ -235,7 +239,7 @@ def test_a_file_that_changed_before_nothing_is_sent(api: FilesApi, atai_emulator
     assert calls(atai_emulator) == []
 
 
-def test_a_file_that_cannot_be_read_is_told_from_a_lost_connection(
+def test_a_read_error_is_not_taken_for_a_lost_connection(
     api: FilesApi, atai_emulator: EmulatorControl
 ) -> None:
     source = Source()
@@ -253,9 +257,7 @@ def test_a_file_that_cannot_be_read_is_told_from_a_lost_connection(
     assert "POST abort" not in calls(atai_emulator)
 
 
-def test_a_name_that_is_taken_is_a_conflict_and_nothing_is_aborted(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_a_taken_name_is_a_conflict_and_aborts_nothing(api: FilesApi, atai_emulator: EmulatorControl) -> None:
     send(api)
     atai_emulator.clear_requests()
     with pytest.raises(AtaiConflictError):
@@ -263,7 +265,7 @@ def test_a_name_that_is_taken_is_a_conflict_and_nothing_is_aborted(
     assert calls(atai_emulator) == ["POST initiate"]
 
 
-def test_a_key_that_is_replaced_meanwhile_leaves_the_upload_open(
+def test_a_key_that_is_rotated_meanwhile_leaves_the_upload_open(
     api: FilesApi, atai_emulator: EmulatorControl
 ) -> None:
     source = Source()
@@ -277,7 +279,7 @@ def test_a_key_that_is_replaced_meanwhile_leaves_the_upload_open(
         assert puts(atai_emulator) == ["1", "2", "3"]
 
 
-def test_a_bad_checksum_style_refusal_aborts(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_a_part_that_storage_refuses_aborts_the_upload(api: FilesApi, atai_emulator: EmulatorControl) -> None:
     atai_emulator.add_fault(
         method="PUT", path="/_storage/*/1", effect="answer", status=400, body="errors", count=1
     )
@@ -287,7 +289,7 @@ def test_a_bad_checksum_style_refusal_aborts(api: FilesApi, atai_emulator: Emula
 
 
 @pytest.mark.parametrize("status", [404, 409, 503])
-def test_an_abort_that_fails_does_not_hide_why(
+def test_a_failed_abort_does_not_hide_the_cause(
     api: FilesApi, atai_emulator: EmulatorControl, status: int
 ) -> None:
     atai_emulator.add_fault(method="POST", path="/files/uploads/*/abort", effect="answer", status=status)
@@ -296,7 +298,7 @@ def test_an_abort_that_fails_does_not_hide_why(
 
 
 class TestOddSessions:
-    """What the service answers to initiate, where the emulator never would."""
+    """Responses to initiate that the emulator never sends."""
 
     @pytest.fixture
     def odd(self, client: AtaiClient) -> FilesApi:
@@ -338,7 +340,7 @@ class TestOddSessions:
         ]
 
     @pytest.mark.parametrize("verbatim", ['"quoted"', "bare", 'W/"weak"'])
-    def test_etags_are_handed_on_verbatim(self, bad_server: BadServer, odd: FilesApi, verbatim: str) -> None:
+    def test_etags_are_passed_on_verbatim(self, bad_server: BadServer, odd: FilesApi, verbatim: str) -> None:
         bad_server.answer(
             self.session(bad_server, (7, 0, 20)),
             http_answer(200, ETag=verbatim),
@@ -363,7 +365,7 @@ class TestOddSessions:
             {"file_name": "a.txt", "is_valid": False},
         ],
     )
-    def test_a_file_that_was_stored_otherwise_is_no_success(
+    def test_a_file_that_was_stored_differently_is_an_error(
         self, bad_server: BadServer, odd: FilesApi, answer: dict[str, object]
     ) -> None:
         bad_server.answer(
@@ -386,7 +388,7 @@ class TestOddSessions:
             (None, False),
         ],
     )
-    def test_a_refused_complete_is_believed_only_for_this_very_file(
+    def test_a_refused_complete_succeeds_only_if_this_very_file_is_stored(
         self, bad_server: BadServer, odd: FilesApi, metadata: dict[str, object] | None, adopted: bool
     ) -> None:
         record = (
@@ -404,11 +406,11 @@ class TestOddSessions:
         if adopted:
             assert send(odd).file_id == "a.txt"
         else:
-            with pytest.raises(UploadGoneError, match="finished or given up by somebody else"):
+            with pytest.raises(UploadGoneError, match="Somebody else finished or aborted"):
                 send(odd)
 
     @pytest.mark.parametrize("file_uid", [None, "mine"])
-    def test_under_a_name_that_tells_nothing_only_a_uid_proves_the_file(
+    def test_under_a_name_of_unknown_content_only_a_uid_proves_the_file(
         self, bad_server: BadServer, odd: FilesApi, file_uid: str | None
     ) -> None:
         known = {} if file_uid is None else {"file_uid": file_uid}
@@ -428,10 +430,10 @@ class TestOddSessions:
     @pytest.mark.parametrize(
         ("ranges", "fields"), [([(1, 10, 10)], {"num_parts": 2}), ([(1, 10, 10)], {}), ([], {"num_parts": 1})]
     )
-    def test_parts_that_are_missing_tell_of_an_unfinished_upload_where_the_answer_does_not(
+    def test_missing_parts_reveal_an_unfinished_upload_without_is_resume(
         self, bad_server: BadServer, odd: FilesApi, ranges: list[tuple[int, int, int]], fields: dict[str, Any]
     ) -> None:
-        """The answers that were observed have no is_resume."""
+        """The observed responses have no is_resume."""
         bad_server.answer(
             self.session(bad_server, *ranges, **fields),
             http_answer(200),
@@ -446,7 +448,7 @@ class TestOddSessions:
         assert bad_server.requests[3].body == CONTENT
 
     @pytest.mark.parametrize("status", [400, 403, 405, 422])
-    def test_a_checkpoint_that_is_refused_is_done_without(
+    def test_a_refused_checkpoint_does_not_fail_the_upload(
         self, bad_server: BadServer, odd: FilesApi, status: int
     ) -> None:
         bad_server.answer(
@@ -458,7 +460,7 @@ class TestOddSessions:
         )
         assert send(odd).file_id == "a.txt"
 
-    def test_an_upload_that_storage_has_dropped_is_dropped_by_the_service_too(
+    def test_an_upload_that_storage_has_dropped_is_aborted(
         self, bad_server: BadServer, odd: FilesApi
     ) -> None:
         gone = http_answer(404, "<Error><Code>NoSuchUpload</Code></Error>", content_type="application/xml")
@@ -467,7 +469,9 @@ class TestOddSessions:
             send(odd)
         assert bad_server.requests[-1].target.endswith("/abort")
 
-    def test_a_url_that_has_expired_is_not_tried(self, bad_server: BadServer, odd: FilesApi) -> None:
+    def test_an_expired_url_is_refreshed_before_it_is_used(
+        self, bad_server: BadServer, odd: FilesApi
+    ) -> None:
         part = {"part_number": 0, "url": f"{bad_server.root_url}/fresh", "offset": 0, "length": 20}
         bad_server.answer(
             self.session(bad_server, (0, 0, 20), expires_at="2026-01-01T00:00:00Z"),
@@ -479,10 +483,10 @@ class TestOddSessions:
         assert send(odd).file_id == "a.txt"
         assert bad_server.requests[2].target == "/fresh"
 
-    def test_a_connection_that_closes_on_a_url_of_unknown_age_gets_a_fresh_one(
+    def test_a_url_of_unknown_age_is_refreshed_after_a_dropped_connection(
         self, bad_server: BadServer, client: AtaiClient
     ) -> None:
-        """Storage that answers before it has the whole body closes, and its 403 gets lost."""
+        """Storage that responds before it has the whole body closes the connection, and its 403 is lost."""
         client.max_attempts = 1
         part = {"part_number": 0, "url": f"{bad_server.root_url}/fresh", "offset": 0, "length": 20}
         bad_server.answer(
@@ -513,11 +517,11 @@ class TestOddSessions:
             send(odd)
         assert not any(sent.target.endswith("abort") for sent in bad_server.requests)
 
-    def test_an_unfinished_upload_that_stays_is_not_continued(
+    def test_an_unfinished_upload_that_cannot_be_aborted_is_not_resumed(
         self, bad_server: BadServer, odd: FilesApi
     ) -> None:
         unfinished = self.session(bad_server, (1, 10, 10), is_resume=True, num_parts=2)
         bad_server.answer(unfinished, http_answer(409, "{}"), unfinished)
-        with pytest.raises(AtaiError, match="could not be dropped; nothing was sent"):
+        with pytest.raises(AtaiError, match="could not be aborted; nothing was sent"):
             send(odd, trust_unfinished=False)
         assert len(bad_server.requests) == 3

@@ -1,27 +1,54 @@
-"""A small file that is uploaded in parts, and what the emulator saw of it."""
+"""A small file that is uploaded in parts, and what the emulator received of it."""
 
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from airflow_provider_atai.api.upload import SourceChangedError
+from airflow_provider_atai.api import client, part_sending
+from airflow_provider_atai.api.upload import upload
+from airflow_provider_atai.datasets import store
+from airflow_provider_atai.errors import SourceChangedError
 
 if TYPE_CHECKING:
-    from airflow_provider_atai.api.files import FilesApi, StoredFile
+    import pytest
+
+    from airflow_provider_atai.api.file_records import StoredFile
+    from airflow_provider_atai.api.files import FilesApi
+    from airflow_provider_atai.api.part_sending import UploadSource
     from airflow_provider_atai.emulator.control import EmulatorControl
 
 CONTENT = b"0123456789abcdefghij"
 PART_SIZE = 6
 PARTS = [CONTENT[start : start + PART_SIZE] for start in range(0, len(CONTENT), PART_SIZE)]
 
+METADATA: dict[str, Any] = {
+    "file_id": "a.jsonl",
+    "file_uid": "fil_32b6x7g3nt8q4vwmnf73rc9cqb",
+    "is_valid": True,
+    "file_type": "application/x-ndjson",
+    "num_bytes": 16,
+    "file_status": "FILE_STATUS_REGISTERED",
+    "file_attributes": {},
+}
+PART = {"part_number": 0, "url": "https://s3/x?X-Amz-Signature=secret", "offset": 0, "length": 16}
+
 
 class Source:
-    """A file in memory that can change or break at will."""
+    """
+    A text file in memory that can change or break at will.
 
-    def __init__(self, content: bytes = CONTENT) -> None:
+    :param num_bytes: the announced size, which ``content`` need not have.
+    """
+
+    file_type = "text/plain"
+
+    def __init__(self, content: bytes = CONTENT, *, num_bytes: int = len(CONTENT)) -> None:
         self.content = content
+        self.num_bytes = num_bytes
         self.opened = 0
         self.changed = False
         self.on_open: Callable[[Source], None] = lambda source: None
@@ -36,21 +63,20 @@ class Source:
             raise SourceChangedError("it changed")
 
 
-def send(api: FilesApi, source: Source | None = None, **changes: Any) -> StoredFile:
-    """Send the file, one part after the other unless ``threads`` says otherwise."""
-    arguments: dict[str, Any] = {
-        "file_id": "a.txt",
-        "file_type": "text/plain",
-        "num_bytes": len(CONTENT),
-        "threads": 1,
-    }
-    return api.upload(source or Source(), **{**arguments, **changes})
+def replace_sleep(monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], None]) -> None:
+    """Let the waits of API calls and uploads go through ``sleep``."""
+    stand_in = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
+    for module in (client, part_sending, store):
+        monkeypatch.setattr(module, "time", stand_in)
+
+
+def send(api: FilesApi, source: UploadSource | None = None, **changes: Any) -> StoredFile:
+    """Send the file, one part at a time unless ``threads`` says otherwise."""
+    return upload(api, source or Source(), **{"file_id": "a.txt", "threads": 1, **changes})
 
 
 def content_of(api: FilesApi, file_id: str = "a.txt") -> bytes:
-    content = io.BytesIO()
-    api.download(file_id, content)
-    return content.getvalue()
+    return b"".join(api.stream(file_id))
 
 
 def calls(emulator: EmulatorControl) -> list[str]:

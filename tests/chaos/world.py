@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 import requests
 import time_machine
 
-from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.transport import Transport
 from airflow_provider_atai.emulator.control import EmulatorControl
 from airflow_provider_atai.emulator.server import ThreadedServer
@@ -200,7 +199,6 @@ class World:
         yield mock.patch.object(Transport, "exchange", observed)
         yield mock.patch.object(time, "sleep", clock.sleep)
         yield mock.patch.object(time, "monotonic", clock.monotonic)
-        yield mock.patch.dict(AtaiClient.__init__.__kwdefaults__, {"sleep": clock.sleep})
         yield from self._airflow_patches()
 
     def _airflow_patches(self) -> Iterator[Any]:

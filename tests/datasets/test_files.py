@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_atai.api.upload import SourceChangedError
 from airflow_provider_atai.datasets import files
 from airflow_provider_atai.datasets.files import check_file_id, content_file_id, inspect_file, suffix_of
-from airflow_provider_atai.datasets.sources import DatasetFileError
-from airflow_provider_atai.errors import PermanentError
+from airflow_provider_atai.errors import DatasetFileError, PermanentError, SourceChangedError
 
 LINES = b'{"a": 1}\n{"b": 2}\n'
 SHA256 = hashlib.sha256(LINES).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from airflow_provider_atai.api.files import FilesApi
 from airflow_provider_atai.datasets import sources
 from airflow_provider_atai.errors import RetryableError
 from airflow_provider_atai.operators.datasets import UploadDatasetOperator
+from tests.api.uploads import replace_sleep
 
 if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
@@ -100,7 +100,7 @@ def storage(
         "extra": {"endpoint_url": server.url, "region_name": "us-east-1"},
     }
     monkeypatch.setenv("AIRFLOW_CONN_STORAGE", json.dumps(connection))
-    monkeypatch.setitem(AtaiClient.__init__.__kwdefaults__, "sleep", lambda seconds: None)
+    replace_sleep(monkeypatch, lambda seconds: None)
     yield server
     server.on_request = lambda request: None
     for entry in server.s3.list_objects_v2(Bucket="bucket").get("Contents", ()):
@@ -115,10 +115,8 @@ def upload(path: Any = PATH) -> dict[str, Any]:
 
 
 def stored(emulator: EmulatorControl, file_id: str) -> bytes:
-    content = io.BytesIO()
     with AtaiClient(base_url=emulator.base_url, api_key=emulator.api_key) as client:
-        FilesApi(client).download(file_id, content)
-    return content.getvalue()
+        return b"".join(FilesApi(client).stream(file_id))
 
 
 def test_it_is_read_by_ranges_and_sent_in_parts(

@@ -6,15 +6,10 @@ from typing import BinaryIO
 
 import pytest
 
-from airflow_provider_atai.api.upload import SourceUnreadableError
 from airflow_provider_atai.datasets import files
 from airflow_provider_atai.datasets.files import inspect_file
-from airflow_provider_atai.datasets.sources import (
-    DatasetFileError,
-    LocalSource,
-    ObjectStorageSource,
-    source_of,
-)
+from airflow_provider_atai.datasets.sources import LocalSource, ObjectStorageSource, source_of
+from airflow_provider_atai.errors import DatasetFileError, SourceUnreadableError
 
 
 @pytest.mark.parametrize(

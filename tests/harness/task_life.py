@@ -23,7 +23,6 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.waiting.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -212,7 +211,8 @@ def clock(monkeypatch):
         stand_in = SimpleNamespace(sleep=clock.sleep, monotonic=time.time)
         monkeypatch.setattr("airflow_provider_atai.waiting.on_worker.time", stand_in)
         monkeypatch.setattr("airflow_provider_atai.jobs.submission.time", stand_in)
-        monkeypatch.setitem(AtaiClient.__init__.__kwdefaults__, "sleep", clock.sleep)
+        for module in ("api.client", "api.part_sending", "datasets.store"):
+            monkeypatch.setattr(f"airflow_provider_atai.{module}.time", stand_in)
         monkeypatch.setattr(f"{SENSOR_MODULE}.time", stand_in)
         monkeypatch.setattr("airflow_provider_atai.waiting.poller.time", stand_in)
         monkeypatch.setattr("airflow_provider_atai.waiting.poller.rest", clock.rest)

@@ -26,7 +26,7 @@ def aread(hook):
         (RuntimeError("no answer"), AtaiConnectionError, "cannot read the connection 'atai_default'"),
     ],
 )
-def test_what_airflow_says_of_its_connection_is_one_of_our_errors(monkeypatch, reading, raised, kind, says):
+def test_a_connection_that_airflow_cannot_give_raises_our_error(monkeypatch, reading, raised, kind, says):
     def fail(*arguments, **named):
         raise raised
 

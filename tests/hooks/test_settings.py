@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_provider_atai.api.base_url import DEFAULT_BASE_URL
 from airflow_provider_atai.errors import AtaiConfigurationError
-from airflow_provider_atai.hooks.settings import DEFAULT_BASE_URL, ClientSettings, client_settings
+from airflow_provider_atai.hooks.settings import ClientSettings, client_settings
 
 EMPTY = {"host": None, "port": None, "schema": None, "password": None, "extra": {}, "environ": {}}
 KEY = "sk_secret"
@@ -22,7 +23,7 @@ def read(**fields) -> ClientSettings:
         ({"host": "https://platform.example/api"}, "https://platform.example/api"),
         ({"host": "api.example"}, "https://api.example"),
         ({"host": "api.example/v0.5"}, "https://api.example/v0.5"),
-        # What Airflow makes of atai://:key@api.example:8443/v0.5
+        # Airflow splits atai://:key@api.example:8443/v0.5 like this.
         ({"host": "api.example", "port": 8443, "schema": "v0.5"}, "https://api.example:8443/v0.5"),
         ({"host": "http://127.0.0.1", "port": 8765}, "http://127.0.0.1:8765"),
         ({"host": "http://127.0.0.1:8765/v0.5", "port": 1}, "http://127.0.0.1:8765/v0.5"),
@@ -35,7 +36,7 @@ def read(**fields) -> ClientSettings:
         ),
     ],
 )
-def test_base_url(fields, base_url):
+def test_the_base_url_is_put_together_from_the_fields(fields, base_url):
     assert read(**fields).base_url == base_url
 
 
@@ -49,7 +50,7 @@ def test_base_url(fields, base_url):
         (None, {"ATAI_API_KEY": "sk_env"}, "sk_env"),
     ],
 )
-def test_the_environment_fills_in_only_what_is_empty(password, environ, key):
+def test_the_environment_fills_in_only_an_empty_key(password, environ, key):
     assert read(password=password, environ=environ).api_key == key
 
 
@@ -66,7 +67,7 @@ def test_the_environment_fills_in_only_what_is_empty(password, environ, key):
         ({"console_url_template": "https://c/{job_id}"}, {"console_url_template": "https://c/{job_id}"}),
     ],
 )
-def test_extras(extra, expected):
+def test_extras_are_read(extra, expected):
     settings = read(extra=extra)
     assert {name: getattr(settings, name) for name in expected} == expected
 
@@ -77,23 +78,23 @@ def test_extras(extra, expected):
         ({"password": None}, "has no API key. Put the key"),
         ({"password": "  "}, "has no API key"),
         ({"extra": {"api_key": KEY}}, "unknown extras: api_key"),
-        ({"extra": {"verfy": False}}, "unknown extras: verfy. Known are: timeout, verify"),
+        ({"extra": {"verfy": False}}, "unknown extras: verfy. Known extras: timeout, verify"),
         ({"extra": {"timeout": 0}}, "timeout .* number of seconds above 0"),
         ({"extra": {"timeout": "soon"}}, "timeout"),
         ({"extra": {"timeout": "nan"}}, "timeout"),
         ({"extra": {"timeout": [5]}}, "timeout"),
         ({"extra": {"verify": 1}}, "verify .* true, false or the path"),
-        ({"extra": {"console_url_template": "https://c/jobs"}}, "must hold {job_id}"),
+        ({"extra": {"console_url_template": "https://c/jobs"}}, "must contain {job_id}"),
     ],
 )
-def test_what_is_wrong_is_said_without_the_key(fields, says):
+def test_a_wrong_field_is_named_without_showing_the_key(fields, says):
     with pytest.raises(AtaiConfigurationError, match=says) as raised:
         read(**fields)
     assert "atai_default" in str(raised.value)
     assert KEY not in str(raised.value)
 
 
-def test_neither_key_nor_proxy_is_in_the_repr():
+def test_the_repr_hides_the_key_and_the_proxy():
     settings = read(extra={"proxy": "http://user:hunter2@proxy:3128"})
     assert KEY not in repr(settings)
     assert "hunter2" not in repr(settings)

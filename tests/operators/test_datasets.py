@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
-from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.job_request import check_request
 from airflow_provider_atai.datasets.sources import ObjectStorageSource
-from airflow_provider_atai.datasets.store import FileNotReadyError
 from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiGatewayNotFoundError,
     AtaiNotFoundError,
     AtaiResponseError,
     AtaiServerError,
+    FileNotReadyError,
     RetryableError,
 )
 from airflow_provider_atai.operators.datasets import (
@@ -27,6 +26,7 @@ from airflow_provider_atai.operators.datasets import (
     UploadDatasetOperator,
     file_ids_of,
 )
+from tests.api.uploads import replace_sleep
 
 if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
@@ -49,7 +49,7 @@ def write(tmp_path: Path) -> Callable[..., str]:
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that clients would have slept."""
     slept: list[float] = []
-    monkeypatch.setitem(AtaiClient.__init__.__kwdefaults__, "sleep", slept.append)
+    replace_sleep(monkeypatch, slept.append)
     return slept
 
 
@@ -586,9 +586,9 @@ class TestDelete:
         [
             (None, "file_ids is None"),
             ("a.jsonl", r"must be a list, not the string 'a.jsonl'. Write file_ids=\['a.jsonl'\]"),
-            ([""], "is no file id"),
-            ([["a"]], "is no file id"),
-            ([5], "is no file id"),
+            ([""], "is not a file id"),
+            ([["a"]], "is not a file id"),
+            ([5], "is not a file id"),
             ({"name": "x"}, "has no file_ids"),
             ([{"file_ids": "a.jsonl"}], "must be a list, not the string"),
             ([{"file_ids": []}], "non-empty list"),
