@@ -123,7 +123,7 @@ def test_a_bad_job_id_and_a_cancelled_waiter_disturb_nobody(emulator, job_ids):
         odd = await waiters.join("..")
         good = await waiters.join(job_ids[0])
         assert isinstance(await bad.receive(), AtaiNotFoundError)
-        assert "unforeseen" in str(await odd.receive())
+        assert "unexpectedly" in str(await odd.receive())
         assert await statuses(good, 1) == ["REGISTERED"]
 
         async def give_up():
@@ -280,7 +280,7 @@ def test_the_list_is_tried_again_after_a_while(emulator, job_ids, monkeypatch):
 
 
 def test_metrics_that_take_their_time_hold_up_no_poll_and_no_deadline(emulator, job_ids, monkeypatch):
-    monkeypatch.setattr("airflow_provider_atai.waiting.metrics_turns.METRICS_INTERVAL", 0.001)
+    monkeypatch.setattr("airflow_provider_atai.waiting.poller.METRICS_INTERVAL", 0.001)
     slow = emulator.add_fault(path=f"{JOBS}/*/metrics", effect="delay", delay=3, count=None)
     emulator.advance(300)
 
@@ -426,7 +426,7 @@ def test_each_event_loop_has_a_loop_of_its_own(emulator, job_ids):
 
 
 def test_metrics_come_with_the_jobs_turn(emulator, job_ids, monkeypatch):
-    monkeypatch.setattr("airflow_provider_atai.waiting.metrics_turns.METRICS_INTERVAL", 0.001)
+    monkeypatch.setattr("airflow_provider_atai.waiting.poller.METRICS_INTERVAL", 0.001)
     emulator.advance(300)
 
     async def scenario(waiters):

@@ -71,10 +71,10 @@ def test_only_a_finished_model_is_green(ending, accept_stopped):
     ],
 )
 def test_errors_say_what_happened_whether_it_bills_and_what_a_retry_does(ending, error_class, says):
-    error = WaitResult(ending, "job-1", status="RUNNING", reason="HTTP 503").error("A retry looks again.")
+    error = WaitResult(ending, "job-1", status="RUNNING", reason="HTTP 503").error("A retry polls again.")
     assert type(error) is error_class
     assert (error.job_id, error.status) == ("job-1", "RUNNING")
-    with pytest.raises(error_class, match=f"job-1 .*{says}.* A retry looks again."):
+    with pytest.raises(error_class, match=f"job-1 .*{says}.* A retry polls again."):
         raise error
 
 

@@ -88,7 +88,7 @@ def test_an_outage_is_one_warning_and_one_line_at_its_end(watch, lines):
     assert "nobody listens" in first
     assert "for up to 30 min 0 s" in first
     assert "again" in second
-    assert "Job job-1 can be read again, after 3 min 20 s and 3 failed looks." in lines.at("INFO")
+    assert "Job job-1 can be read again after 3 min 20 s and 3 failed polls." in lines.at("INFO")
 
 
 def test_a_refused_key_is_announced(watch, lines):
