@@ -150,10 +150,7 @@ FINAL_ANSWERS = {
     "400": (answer({"errors": [{"code": "missing_parameter", "message": "Say more"}]}, 400), "Say more"),
     "401": (answer({"detail": "Invalid token"}, 401), "Invalid token"),
     "403": (answer({"detail": "Forbidden"}, 403), "Forbidden"),
-    "404": (
-        answer({"errors": [{"code": "NOT_FOUND", "message": "No job"}]}, 404),
-        "is not known to the service",
-    ),
+    "404": (answer({"errors": [{"code": "NOT_FOUND", "message": "No job"}]}, 404), "is not known to"),
     "410": (answer(b"", 410), "HTTP 410"),
     "422": (answer({"detail": [{"loc": ["body", "id"], "msg": "too long"}]}, 422), "id: too long"),
 }

@@ -28,12 +28,12 @@ from airflow_provider_atai.datasets.sources import (
         ("local:///data/a.jsonl", ObjectStorageSource),
     ],
 )
-def test_where_a_path_leads(path: str, kind: type) -> None:
+def test_the_scheme_decides_the_source(path: str, kind: type) -> None:
     assert type(source_of(path)) is kind
 
 
 @pytest.mark.parametrize("path", ["file://a.jsonl", "file://data/a.jsonl", "file://"])
-def test_a_file_url_is_absolute(path: str) -> None:
+def test_a_relative_file_url_is_refused(path: str) -> None:
     with pytest.raises(DatasetFileError, match="Write file:///directory/name"):
         source_of(path)
 
@@ -49,18 +49,18 @@ def test_a_file_url_and_its_path_are_the_same_file(tmp_path: Path) -> None:
     )
 
 
-def test_a_store_without_a_provider_says_what_is_missing() -> None:
+def test_a_store_without_its_airflow_provider_names_the_provider() -> None:
     source = source_of("nosuchstore://bucket/a.jsonl")
     for call in (source.signature, source.open):
         with pytest.raises(DatasetFileError, match=r"Is the Airflow provider for nosuchstore:// installed\?"):
             call()
 
 
-def test_a_path_that_cannot_be_one_says_so(tmp_path: Path) -> None:
+def test_an_impossible_path_is_refused(tmp_path: Path) -> None:
     loop = tmp_path / "loop.jsonl"
     loop.symlink_to(loop)
     for path in (str(loop), f"{tmp_path}/{'x' * 300}.jsonl"):
-        with pytest.raises(DatasetFileError, match="is no path of a file"):
+        with pytest.raises(DatasetFileError, match="is not the path of a file"):
             inspect_file(path)
 
 
@@ -68,7 +68,7 @@ def test_a_path_that_cannot_be_one_says_so(tmp_path: Path) -> None:
     ("error", "kind"),
     [(PermissionError("denied"), DatasetFileError), (OSError(5, "I/O"), SourceUnreadableError)],
 )
-def test_a_file_that_can_be_looked_at_and_not_read(
+def test_a_file_that_exists_but_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, kind: type[Exception]
 ) -> None:
     path = tmp_path / "a.jsonl"
@@ -87,7 +87,7 @@ def test_a_file_that_can_be_looked_at_and_not_read(
 
 
 class TestObjectStorage:
-    """``file`` is the one store that every Airflow version opens without another package."""
+    """``file`` is the only store that every Airflow version opens without another package."""
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
@@ -95,7 +95,7 @@ class TestObjectStorage:
         path.write_bytes(b'{"a": 1}\n')
         return path
 
-    def test_a_stream_that_can_seek(self, path: Path) -> None:
+    def test_the_stream_can_seek(self, path: Path) -> None:
         source = ObjectStorageSource(f"file://{path}")
         with source.open() as stream:
             stream.seek(5)
@@ -110,7 +110,7 @@ class TestObjectStorage:
         path.write_bytes(b'{"a": 12}\n')
         assert source.signature() != before
 
-    def test_what_is_not_there(self, path: Path) -> None:
+    def test_a_missing_file_or_a_directory_is_refused(self, path: Path) -> None:
         with pytest.raises(DatasetFileError, match="does not exist"):
             ObjectStorageSource(f"file://{path}.gone").signature()
         with pytest.raises(DatasetFileError, match="is a directory"):

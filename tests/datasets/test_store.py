@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
 
 
-def test_tasks_that_store_the_same_file_at_once_all_succeed(
+def test_concurrent_tasks_that_store_the_same_file_all_succeed(
     atai_emulator: EmulatorControl, tmp_path: Path
 ) -> None:
     atai_emulator.set_switches(part_size=2)
@@ -27,7 +27,7 @@ def test_tasks_that_store_the_same_file_at_once_all_succeed(
         with AtaiClient(
             base_url=atai_emulator.base_url,
             api_key=atai_emulator.api_key,
-            # They wait for each other, so time has to pass.
+            # The tasks wait for each other, so real time must pass.
             sleep=lambda seconds: time.sleep(0.1),
         ) as client:
             dataset_store = DatasetStore(FilesApi(client), log=logging.getLogger(__name__))

@@ -301,8 +301,8 @@ class TestUpload:
         ("status", "kind", "complaint"),
         [
             ("FILE_STATUS_CORRUPT", AirflowFailException, r"cannot be used \(status CORRUPT\). Delete it"),
-            ("Deleting", FileNotReadyError, "is deleting a file of the name"),
-            ("Deleted", FileNotReadyError, "is deleting a file of the name"),
+            ("Deleting", FileNotReadyError, "is deleting a file named"),
+            ("Deleted", FileNotReadyError, "is deleting a file named"),
         ],
     )
     def test_a_stored_file_that_is_of_no_use(
@@ -341,13 +341,13 @@ class TestUpload:
         atai_emulator.add_fault(
             method="GET", path="/files/metadata/*", effect="merge", content={"num_bytes": 5}
         )
-        with pytest.raises(AirflowFailException, match=r"another file of the name .* \(5 bytes, here 18\)"):
+        with pytest.raises(AirflowFailException, match=r"another file named .* \(5 bytes, here 18\)"):
             upload(write("a.jsonl"))
         atai_emulator.clear_faults()
         atai_emulator.add_fault(
             method="GET", path="/files/metadata/*", effect="merge", content={"num_bytes": None}
         )
-        with pytest.raises(AtaiResponseError, match="does not say how large"):
+        with pytest.raises(AtaiResponseError, match="does not report the size"):
             upload(write("a.jsonl"))
 
     def test_the_services_own_name_for_the_file_wins(
@@ -380,7 +380,7 @@ class TestOwnFileId:
         self, atai_emulator: EmulatorControl, write: Callable[..., str], content: bytes
     ) -> None:
         upload(write("a.jsonl"), file_id="mine.jsonl")
-        with pytest.raises(AirflowFailException, match=r"another file of the name mine\.jsonl"):
+        with pytest.raises(AirflowFailException, match=r"another file named mine\.jsonl"):
             upload(write("a.jsonl", content), file_id="mine.jsonl")
         assert len(stored(atai_emulator)) == 1
 
@@ -402,8 +402,8 @@ class TestUploadArguments:
     @pytest.mark.parametrize(
         ("arguments", "complaint"),
         [
-            ({"path": "a.yaml"}, "none of the suffixes"),
-            ({"path": ["a.jsonl", "b.parquet"]}, "b.parquet has none of the suffixes"),
+            ({"path": "a.yaml"}, "has a suffix that the service does not take"),
+            ({"path": ["a.jsonl", "b.parquet"]}, "b.parquet has a suffix that the service does not take"),
             ({"path": []}, "non-empty list of strings"),
             ({"path": ""}, "non-empty strings"),
             ({"path": None}, "non-empty list of strings"),
@@ -415,7 +415,7 @@ class TestUploadArguments:
             ({"split": None}, 'split must be "train" or "eval"'),
             ({"path": ["a.jsonl", "b.jsonl"], "file_id": "c.jsonl"}, "file_id names a single file"),
             ({"file_id": "a.csv"}, "does not end in .jsonl"),
-            ({"file_id": "../b.jsonl"}, "no plain file name"),
+            ({"file_id": "../b.jsonl"}, "not a plain file name"),
         ],
     )
     def test_what_cannot_be_right_is_refused_when_the_dag_is_parsed(
@@ -449,12 +449,12 @@ class TestUploadArguments:
     @pytest.mark.parametrize(
         ("field", "value", "complaint"),
         [
-            ("path", "a.yaml", "none of the suffixes"),
+            ("path", "a.yaml", "has a suffix that the service does not take"),
             ("path", "['a.jsonl']", "a list that was rendered as text"),
             ("path", [], "non-empty list of strings"),
             ("name", " ", "name must be a non-empty string"),
             ("split", "test", 'split must be "train" or "eval"'),
-            ("file_id", "a/b.jsonl", "no plain file name"),
+            ("file_id", "a/b.jsonl", "not a plain file name"),
         ],
     )
     def test_a_bad_rendered_value_fails_at_once(
