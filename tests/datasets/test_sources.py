@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Hashable
 from pathlib import Path
-from typing import BinaryIO
+from types import SimpleNamespace
+from typing import BinaryIO, cast
+from unittest import mock
 
 import pytest
 
@@ -13,6 +17,7 @@ from airflow_provider_atai.datasets.sources import (
     DatasetFileError,
     LocalSource,
     ObjectStorageSource,
+    StagedSource,
     source_of,
 )
 
@@ -86,6 +91,55 @@ def test_a_file_that_exists_but_cannot_be_read(
         inspect_file(str(path))
 
 
+class OneWayStream(io.BytesIO):
+    """A stream that cannot seek, whatever it claims."""
+
+    claims_to_seek = False
+
+    def seekable(self) -> bool:
+        return self.claims_to_seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        raise io.UnsupportedOperation("seek")
+
+
+@pytest.mark.parametrize("claims_to_seek", [False, True])
+def test_a_file_that_can_only_be_read_from_start_to_end_is_copied_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, claims_to_seek: bool
+) -> None:
+    content = b'{"a": 1}\n' * 10_000
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+
+    class OneWaySource(LocalSource):
+        def open(self) -> BinaryIO:
+            return OneWayStream(content)
+
+    monkeypatch.setattr(OneWayStream, "claims_to_seek", claims_to_seek)
+    monkeypatch.setattr(files, "source_of", OneWaySource)
+    monkeypatch.setattr(files, "_BLOCK", 1000)
+    file = inspect_file(str(path))
+    assert (file.num_bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    # Parts are read at once by several threads, each at its own position.
+    with file.open() as one, file.open() as other:
+        one.seek(50_000)
+        assert other.read(30_000) == content[:30_000]
+        assert one.read(30_000) == content[50_000:80_000]
+        assert other.read() == content[30_000:]
+    path.unlink()
+    file.check_unchanged()
+
+
+def test_a_copy_is_complete_even_if_the_disk_takes_a_block_in_pieces() -> None:
+    source = StagedSource()
+    disk = source._copy
+    source._copy = cast("io.FileIO", SimpleNamespace(write=lambda block: disk.write(block[:3])))
+    source.write(b"0123456789")
+    source._copy = disk
+    with source.open() as stream:
+        assert stream.read() == b"0123456789"
+
+
 class TestObjectStorage:
     """``file`` is the only store that every Airflow version opens without another package."""
 
@@ -115,3 +169,13 @@ class TestObjectStorage:
             ObjectStorageSource(f"file://{path}.gone").signature()
         with pytest.raises(DatasetFileError, match="is a directory"):
             ObjectStorageSource(f"file://{path.parent}").signature()
+
+    def test_the_store_is_asked_anew_and_read_in_small_blocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = mock.Mock(path="bucket/a.jsonl")
+        path.fs.info.return_value = {"size": 9}
+        monkeypatch.setattr(ObjectStorageSource, "_path", lambda source: path)
+        source = ObjectStorageSource("s3://bucket/a.jsonl")
+        source.signature()
+        assert path.fs.mock_calls == [mock.call.invalidate_cache(path.path), mock.call.info(path.path)]
+        source.open()
+        path.open.assert_called_once_with("rb", block_size=4 * 1024 * 1024, cache_type="readahead")
