@@ -14,9 +14,9 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 class ContentCheck:
     """
-    Sees a file's content pass by. This one accepts any: the service looks only at a medium's declared type.
+    Checks a file's content while it is read. The base class accepts any content, as for images and videos.
 
-    ``faults`` says what is wrong, each with its line. ``is_settled`` says that reading on adds nothing.
+    ``faults`` says what is wrong, each with its line. ``is_settled`` means that reading on adds nothing.
     ``note`` says what was not checked.
     """
 

@@ -20,20 +20,9 @@ if TYPE_CHECKING:
 _LOCAL_SCHEME = "file://"
 # How much is read from a store at once. Some stores' own default is 50 MB for each part in flight.
 _READ_AHEAD = 4 * 1024 * 1024
-# Every store names its versions differently.
-_VERSION_KEYS = (
-    "ETag",
-    "etag",
-    "md5Hash",
-    "generation",
-    "VersionId",
-    "LastModified",
-    "last_modified",
-    "modificationTime",
-    "modified",
-    "created",
-    "mtime",
-)
+# Every store has its own names for what changes with the file.
+_VERSION_KEYS = ("ETag", "etag", "md5Hash", "generation", "VersionId")
+_TIME_KEYS = ("LastModified", "last_modified", "modificationTime", "modified", "created", "mtime")
 
 
 class DatasetFileError(PermanentError):
@@ -145,7 +134,7 @@ class ObjectStorageSource:
             raise SourceUnreadableError(f"{self._url} could not be inspected: {error}") from error
         if info.get("type") == "directory":
             raise DatasetFileError(f"{self._url} is a directory.")
-        return info.get("size"), *(str(info.get(key)) for key in _VERSION_KEYS)
+        return info.get("size"), *(str(info.get(key)) for key in _VERSION_KEYS + _TIME_KEYS)
 
     def _path(self) -> ObjectStoragePath:
         from airflow.providers.common.compat.sdk import ObjectStoragePath

@@ -188,10 +188,10 @@ class JobPoller:
         """Read the list if that is cheaper than GETs, and return the jobs that it does not show."""
         if len(job_ids) <= self._list_requests or time.monotonic() < self._list_again_at:
             return job_ids
-        known = {job_id: waiters[0].status for job_id, waiters in self._subscriptions.items()}
-        for job_id, waiters in self._subscriptions.items():
-            if any(waiter.status is None for waiter in waiters):
-                known[job_id] = None
+        known = {
+            job_id: None if any(waiter.status is None for waiter in waiters) else waiters[0].status
+            for job_id, waiters in self._subscriptions.items()
+        }
         wanted = frozenset(job_ids)
         try:
             listing = await self._call(lambda reader: list_active(reader.fine_tune, wanted, known))
