@@ -91,7 +91,7 @@ def suffix_of(path: str) -> str:
     hint = ""
     if path.lstrip().startswith(("[", "(")):
         hint = " It looks like a list that was rendered as text: pass the other task's .output instead."
-    raise DatasetFileError(f"{path} has a suffix that the service does not take (it takes {known}).{hint}")
+    raise DatasetFileError(f"{path} has none of the suffixes that the service takes ({known}).{hint}")
 
 
 def content_file_id(path: str, sha256: str) -> str:

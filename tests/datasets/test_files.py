@@ -69,7 +69,7 @@ def test_the_suffix_decides_the_type(write: Callable[..., str], suffix: str, fil
 )
 def test_another_suffix_is_refused_and_the_valid_ones_are_listed(path: str) -> None:
     with pytest.raises(
-        DatasetFileError, match=r"has a suffix that the service does not take \(it takes .jsonl .json .csv"
+        DatasetFileError, match=r"has none of the suffixes that the service takes \(.jsonl .json .csv"
     ):
         suffix_of(path)
 

@@ -402,8 +402,8 @@ class TestUploadArguments:
     @pytest.mark.parametrize(
         ("arguments", "complaint"),
         [
-            ({"path": "a.yaml"}, "has a suffix that the service does not take"),
-            ({"path": ["a.jsonl", "b.parquet"]}, "b.parquet has a suffix that the service does not take"),
+            ({"path": "a.yaml"}, "has none of the suffixes"),
+            ({"path": ["a.jsonl", "b.parquet"]}, "b.parquet has none of the suffixes"),
             ({"path": []}, "non-empty list of strings"),
             ({"path": ""}, "non-empty strings"),
             ({"path": None}, "non-empty list of strings"),
@@ -449,7 +449,7 @@ class TestUploadArguments:
     @pytest.mark.parametrize(
         ("field", "value", "complaint"),
         [
-            ("path", "a.yaml", "has a suffix that the service does not take"),
+            ("path", "a.yaml", "has none of the suffixes"),
             ("path", "['a.jsonl']", "a list that was rendered as text"),
             ("path", [], "non-empty list of strings"),
             ("name", " ", "name must be a non-empty string"),

@@ -550,7 +550,7 @@ class TestBrokenTrigger:
         ti = TaskInstance(task_id="fine_tune")
         ti.xcom_push("return_value", job_id)
         task = create(**WAITS["triggerer"])
-        with pytest.raises(AirflowFailException, match=f"{job_id} was not over"):
+        with pytest.raises(AirflowFailException, match=f"{job_id} had not finished"):
             task.resume_execution("__fail__", {"error": "Trigger timeout"}, {"ti": ti, "run_id": "run"})
         assert [job["status"] for job in emulator.jobs()] == ["STOPPING"]
 
