@@ -58,6 +58,7 @@ def test_valid_lines_have_no_faults(content: bytes, block: int) -> None:
             b'\xef\xbb\xbf{"a": 1}\n',
             ["line 1: starts with a byte order mark; save the file as UTF-8 without it"],
         ),
+        (b"{}\n\xef\xbb\xbf{}\n", ["line 2: not JSON (Expecting value at column 1)"]),
         (b'{"a": "\xe4"}\n', ["line 1: not UTF-8 (byte 8: invalid continuation byte)"]),
         (
             '{"a": 1}\n'.encode("utf-16-le"),
@@ -93,7 +94,7 @@ def test_only_the_first_five_bad_lines_are_reported() -> None:
 
 def test_an_endless_line_ends_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "LARGEST_JSON", 100)
-    assert run_check(".jsonl", b"{}\n[" + b" " * 94 + b"]\n", block=10).faults == []
+    assert run_check(".jsonl", b"{}\n[" + b" " * 98 + b"]\n", block=10).faults == []
     check = run_check(".jsonl", b"{}\n" + b" " * 200, block=10)
     assert check.faults == ["line 2: longer than 100 bytes"]
     assert check.is_settled

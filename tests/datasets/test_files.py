@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_atai.api.upload import SourceChangedError
 from airflow_provider_atai.datasets import files
+from airflow_provider_atai.datasets.checks import JsonLinesCheck
 from airflow_provider_atai.datasets.files import check_file_id, content_file_id, inspect_file, suffix_of
 from airflow_provider_atai.datasets.sources import DatasetFileError
 from airflow_provider_atai.errors import PermanentError
@@ -203,10 +204,19 @@ def test_the_error_lists_bad_lines_and_what_to_do(write: Callable[..., str]) -> 
 
 
 def test_five_bad_lines_end_the_reading(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks: list[bytes] = []
+    feed = JsonLinesCheck.feed
+
+    def noted(check: JsonLinesCheck, block: bytes) -> None:
+        blocks.append(block)
+        feed(check, block)
+
+    monkeypatch.setattr(JsonLinesCheck, "feed", noted)
     monkeypatch.setattr(files, "_BLOCK", 16)
     with pytest.raises(DatasetFileError, match=r"line 5: .*\. There may be more\.") as caught:
         inspect_file(write("a.jsonl", b"x\n" * 100))
     assert "line 6" not in str(caught.value)
+    assert blocks == [b"x\n" * 8]
 
 
 def test_without_validation_any_content_is_accepted(write: Callable[..., str]) -> None:

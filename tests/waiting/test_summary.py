@@ -25,6 +25,7 @@ def nested(levels):
         (None, None),
         (True, True),
         (2**63 - 1, 2**63 - 1),
+        (2**63, 2.0**63),
         (float("nan"), None),
         (math.inf, None),
         (-math.inf, None),
@@ -39,6 +40,7 @@ def test_any_value_from_the_service_can_be_stored_and_sent_on(value, stored):
     """PostgreSQL takes neither NaN nor NUL, and Airflow's processes send each other 64-bit integers."""
     summary = summary_of({"loss": value, "\ud800": 1})
     assert summary["metrics"] == {"loss": stored, "?": 1}
+    assert type(summary["metrics"]["loss"]) is type(stored)
     assert json.dumps(summary, allow_nan=False, ensure_ascii=False).encode()
     assert "COMPLETED" in describe_summary(summary)
 
