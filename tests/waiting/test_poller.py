@@ -576,3 +576,32 @@ def test_metrics_turns_are_limited_and_the_longest_overdue_goes_first():
     assert take_metrics_turns(due_at, list(due_at), 2, now=50.0) == ["b", "c"]
     assert due_at == {"a": 30.0, "b": 350.0, "c": 350.0, "d": 100.0}
     assert take_metrics_turns(due_at, list(due_at), 2, now=50.0) == ["a"]
+
+
+def test_an_answer_resets_the_count_of_failures(emulator, job_ids, monkeypatch):
+    failures = []
+    monkeypatch.setattr(
+        poller, "retry_delay", lambda error, **known: failures.append(known["failures"]) or 0.01
+    )
+
+    async def scenario(waiters):
+        one = await waiters.join(job_ids[0])
+        await statuses(one, 1)
+        for _ in range(2):
+            fault = {"path": f"{JOBS}**", "effect": "answer", "status": 503, "count": 1}
+            await asyncio.to_thread(lambda fault=fault: emulator.add_fault(**fault))
+            assert isinstance(await one.receive(), AtaiServerError)
+            assert await statuses(one, 1) == ["REGISTERED"]
+
+    run(scenario)
+    assert failures == [1, 1]
+
+
+def test_a_terminal_status_is_sent_after_every_poll(emulator, job_ids):
+    async def scenario(waiters):
+        one = await waiters.join(job_ids[0])
+        await statuses(one, 1)
+        await asyncio.to_thread(AtaiHook().fine_tune.cancel, one.job_id)
+        assert await statuses(one, 2) == ["CANCELLED", "CANCELLED"]
+
+    run(scenario)
