@@ -150,7 +150,7 @@ FINAL_ANSWERS = {
     "400": (answer({"errors": [{"code": "missing_parameter", "message": "Say more"}]}, 400), "Say more"),
     "401": (answer({"detail": "Invalid token"}, 401), "Invalid token"),
     "403": (answer({"detail": "Forbidden"}, 403), "Forbidden"),
-    "404": (answer({"errors": [{"code": "NOT_FOUND", "message": "No job"}]}, 404), "knows no fine-tune job"),
+    "404": (answer({"errors": [{"code": "NOT_FOUND", "message": "No job"}]}, 404), "is not known to"),
     "410": (answer(b"", 410), "HTTP 410"),
     "422": (answer({"detail": [{"loc": ["body", "id"], "msg": "too long"}]}, 422), "id: too long"),
 }
@@ -189,7 +189,7 @@ def test_a_status_that_nobody_documents_waits_for_the_deadline(monkeypatch, cloc
     with service(monkeypatch, answer({**RECORD, "status": status})):
         outcome = wait()
     assert outcome.state == "failed"
-    assert "not over at its deadline" in str(outcome.error)
+    assert "not finished at its deadline" in str(outcome.error)
 
 
 def closed_port():

@@ -1,34 +1,35 @@
-"""Checks of a dataset file's content, fed block by block so that a file of any size fits in memory. Pure."""
+"""Checks of a dataset file's content, block by block so that a file of any size fits in memory. Pure."""
 
 from __future__ import annotations
 
 import codecs
 import json
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 MOST_FAULTS = 5
-# A text takes several times its size in memory while it is parsed.
+# Parsing a text takes several times its size in memory.
 LARGEST_JSON = 16 * 1024 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class ContentCheck(Protocol):
+class ContentCheck:
     """
-    Looks at a file's content as it passes by.
+    Checks a file's content while it is read. The base class accepts any content, as for images and videos.
 
-    ``faults`` says what is wrong with it, each with its line; ``is_settled`` that looking further adds
-    nothing; ``note`` what was not checked.
+    ``faults`` says what is wrong, each with its line. ``is_settled`` means that reading on adds nothing.
+    ``note`` says what was not checked.
     """
 
-    faults: list[str]
-    is_settled: bool
-    note: str | None
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self.is_settled = False
+        self.note: str | None = None
 
     def feed(self, block: bytes) -> None:
-        """Look at the next bytes."""
+        """Check the next bytes."""
 
     def finish(self) -> None:
-        """Look at what is left after the last block."""
+        """Check what is left after the last block."""
 
 
 def check_for(suffix: str) -> ContentCheck:
@@ -39,31 +40,14 @@ def check_for(suffix: str) -> ContentCheck:
         return JsonCheck()
     if suffix in (".csv", ".txt"):
         return TextCheck()
-    return NoCheck()
+    return ContentCheck()
 
 
-class NoCheck:
-    """For images and videos: the service looks at the declared type alone."""
-
-    def __init__(self) -> None:
-        self.faults: list[str] = []
-        self.is_settled = False
-        self.note: str | None = None
-
-    def feed(self, block: bytes) -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-
-class JsonLinesCheck:
-    """Every line is one JSON text in UTF-8; what the text means is the service's to judge."""
+class JsonLinesCheck(ContentCheck):
+    """Every line must be one JSON text in UTF-8. The service judges what the text means."""
 
     def __init__(self) -> None:
-        self.faults: list[str] = []
-        self.is_settled = False
-        self.note: str | None = None
+        super().__init__()
         self._line = 0
         self._unfinished: list[bytes] = []
         self._unfinished_size = 0
@@ -103,13 +87,11 @@ class JsonLinesCheck:
         self.is_settled = len(self.faults) >= MOST_FAULTS
 
 
-class TextCheck:
-    """The content is UTF-8."""
+class TextCheck(ContentCheck):
+    """The content must be UTF-8."""
 
     def __init__(self) -> None:
-        self.faults: list[str] = []
-        self.is_settled = False
-        self.note: str | None = None
+        super().__init__()
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
         self._line = 1
 
@@ -122,7 +104,7 @@ class TextCheck:
     def _decode(self, block: bytes, *, final: bool) -> None:
         if self.is_settled:
             return
-        # The decoder keeps the start of a character that the block before cut; it holds no newline.
+        # The decoder keeps the start of a character that the last block cut; that start holds no newline.
         try:
             self._decoder.decode(block, final)
         except UnicodeDecodeError as error:
@@ -134,7 +116,7 @@ class TextCheck:
 
 
 class JsonCheck(TextCheck):
-    """The content is UTF-8, and one JSON text as far as it is small enough to be parsed at once."""
+    """The content must be UTF-8, and one JSON text if it is small enough to be parsed at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,7 +128,7 @@ class JsonCheck(TextCheck):
         self._size += len(block)
         if self._size > LARGEST_JSON:
             self._blocks = None
-            self.note = f"It is larger than {LARGEST_JSON} bytes, so that only its encoding was checked."
+            self.note = f"It is larger than {LARGEST_JSON} bytes, so only its encoding was checked."
         elif self._blocks is not None:
             self._blocks.append(block)
 
@@ -161,11 +143,11 @@ class JsonCheck(TextCheck):
 
 def json_fault(text: bytes, *, first: bool) -> str | None:
     """
-    Tell what keeps bytes from being one JSON text in UTF-8, None when nothing does.
+    Return why bytes are not one JSON text in UTF-8, None if they are.
 
-    The content itself is left out: datasets are not for the log.
+    The content is never quoted: datasets must not reach the log.
 
-    :param first: whether the text starts the file, where a byte order mark may stand.
+    :param first: whether the text starts the file; a byte order mark could stand there.
     """
     if first and text.startswith(_BYTE_ORDER_MARK):
         return "starts with a byte order mark; save the file as UTF-8 without it"
@@ -180,24 +162,24 @@ def json_fault(text: bytes, *, first: bool) -> str | None:
         return f"not JSON ({error.msg.removesuffix(' at')} at {where})"
     except RecursionError:
         return "not JSON (nested too deeply)"
-    except _NoJsonValueError as error:
+    except _NotAJsonValueError as error:
         return f"not JSON ({error})"
     except ValueError:
-        # Python refuses integers of thousands of digits; JSON does not.
+        # Python refuses integers with thousands of digits; JSON allows them.
         return None
     return None
 
 
-class _NoJsonValueError(ValueError):
-    """NaN or Infinity, which Python reads although JSON has no such values."""
+class _NotAJsonValueError(ValueError):
+    """The text has NaN or Infinity, which Python reads although JSON has no such values."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _NoJsonValueError(f"{name} is no JSON value")
+    raise _NotAJsonValueError(f"{name} is not a JSON value")
 
 
 def _drop(pairs: list[tuple[str, Any]]) -> None:
-    """Keep nothing of an object: only whether it can be parsed matters."""
+    """Build no object: only whether the text can be parsed matters."""
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_drop, parse_constant=_refuse_constant)

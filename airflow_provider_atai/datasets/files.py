@@ -1,4 +1,4 @@
-"""Looks at a dataset file once, as a stream: its size, hash and type, and whether its content can be read."""
+"""Inspects a dataset file in one pass: its size, hash and type, and whether its content is valid."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class DatasetFile:
     A dataset file as it was when it was inspected.
 
     :param path: as the DAG author wrote it.
-    :param file_id: the name it gets on the service.
+    :param file_id: its name on the service.
     :param file_type: its media type.
     :param num_bytes: its size.
-    :param sha256: of its content, in hex.
-    :param note: what was not checked, None when everything was.
+    :param sha256: the hash of its content, in hex.
+    :param note: what was not checked, None if everything was.
     """
 
     path: str
@@ -64,23 +64,23 @@ class DatasetFile:
 
     def check_unchanged(self) -> None:
         """
-        Look at the file again.
+        Compare the file with what was inspected.
 
-        :raises SourceChangedError: it changed since it was inspected.
+        :raises SourceChangedError: the file changed since then.
         """
         try:
             signature = self.source.signature()
         except DatasetFileError as error:
             raise SourceChangedError(f"{self.path} changed since it was checked: {error}") from None
         if signature != self.signature:
-            raise SourceChangedError(f"{self.path} changed since it was checked; it is not stored.")
+            raise SourceChangedError(f"{self.path} changed since it was checked, so it is not stored.")
 
 
 def suffix_of(path: str) -> str:
     """
     Return the suffix of a dataset path in lower case.
 
-    :raises DatasetFileError: the service knows no type for it.
+    :raises DatasetFileError: the service takes no file with this suffix.
     """
     name = _base_name(path)
     stem, dot, suffix = name.rpartition(".")
@@ -95,12 +95,12 @@ def suffix_of(path: str) -> str:
 
 def content_file_id(path: str, sha256: str) -> str:
     """
-    Return ``<stem>-<12 hex of the hash><suffix>``, which names the content: changed data gets another id.
+    Return ``<stem>-<12 hex of the hash><suffix>``, so that changed data gets another id.
 
     The stem is only decoration. Characters other than letters, digits, ``.``, ``_`` and ``-`` become ``-``,
-    so that no path can be written that makes another id.
+    so no path can forge the id of other content.
 
-    :param sha256: of the content, in hex.
+    :param sha256: the hash of the content, in hex.
     """
     suffix = suffix_of(path)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", _base_name(path)[: -len(suffix)])
@@ -110,14 +110,15 @@ def content_file_id(path: str, sha256: str) -> str:
 
 def check_file_id(file_id: object, path: str) -> None:
     """
-    Check a file id of the DAG author's own.
+    Check a file id that the DAG author chose.
 
-    :raises DatasetFileError: it is no plain base name with the suffix of ``path``.
+    :raises DatasetFileError: it is not a plain file name with the suffix of ``path``.
     """
     suffix = suffix_of(path)
     if not isinstance(file_id, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", file_id):
         raise DatasetFileError(
-            f"file_id {file_id!r} is no plain file name. Use letters, digits, '.', '_' and '-'; no directory."
+            f"file_id {file_id!r} is not a plain file name. Use letters, digits, '.', '_' and '-', and no "
+            "directory."
         )
     if len(file_id) > _LONGEST_FILE_ID:
         raise DatasetFileError(f"file_id has {len(file_id)} characters; use at most {_LONGEST_FILE_ID}.")
@@ -129,17 +130,17 @@ def check_file_id(file_id: object, path: str) -> None:
 
 def inspect_file(path: str, *, file_id: str | None = None, validate: bool = True) -> DatasetFile:
     """
-    Read a file once and say what it is.
+    Read a file once and describe it.
 
-    A store that can only be read from the beginning to the end is copied to the disk on the way.
-
-    Lines are checked only for being JSON: what an example must hold is not documented.
+    A file that can only be read from start to end is copied to the disk on the way. A line only has to be
+    JSON: what an example must hold is not documented.
 
     :param path: see :func:`~airflow_provider_atai.datasets.sources.source_of`.
-    :param file_id: the name it is to get; None for one that is made from its content.
-    :param validate: whether the content is checked: UTF-8 for text, JSON for ``.json`` up to 16 MiB, and each
+    :param file_id: its name on the service, None to make one from its content.
+    :param validate: whether to check the content: UTF-8 for text, JSON for ``.json`` up to 16 MiB, and each
         line as JSON for ``.jsonl``.
-    :raises DatasetFileError: it is missing, empty, of an unknown type, or malformed in the lines named.
+    :raises DatasetFileError: the file is missing, empty, malformed or of an unknown type.
+    :raises SourceUnreadableError: the file could not be read; a retry may help.
     """
     suffix = suffix_of(path)
     if file_id is not None:
@@ -150,20 +151,20 @@ def inspect_file(path: str, *, file_id: str | None = None, validate: bool = True
     try:
         num_bytes, sha256, staged = _read(path, source, check)
     except PermissionError as error:
-        raise DatasetFileError(f"{path} may be looked at, but not read: {error}") from None
+        raise DatasetFileError(f"{path} exists, but reading it is not permitted: {error}") from None
     except Exception as error:
-        # Each store has exceptions of its own.
+        # Each store has its own exceptions.
         raise SourceUnreadableError(f"{path} could not be read: {error}") from error
     if check.faults:
         more = " There may be more." if check.is_settled else ""
         raise DatasetFileError(
-            f"{path} cannot be used as it is: {'; '.join(check.faults)}.{more} "
+            f"{path} is not a valid dataset file: {'; '.join(check.faults)}.{more} "
             "Correct it, or pass validate=False to send it anyway."
         )
     if num_bytes == 0:
         raise DatasetFileError(f"{path} is empty.")
     if source.signature() != signature:
-        raise DatasetFileError(f"{path} changed while it was checked; something is still writing to it.")
+        raise DatasetFileError(f"{path} changed while it was checked. Something is still writing to it.")
     if staged is not None:
         source, signature = staged, staged.signature()
     return DatasetFile(
@@ -179,13 +180,13 @@ def inspect_file(path: str, *, file_id: str | None = None, validate: bool = True
 
 
 def _read(path: str, source: DatasetSource, check: ContentCheck) -> tuple[int, str, StagedSource | None]:
-    """Read a file once, and return its size, its hash and the copy of it where one had to be made."""
+    """Return a file's size, its hash, and the copy of it if one had to be made."""
     digest = hashlib.sha256()
     num_bytes = 0
     with source.open() as stream:
         staged = None if can_seek(stream) else StagedSource()
         if staged is not None:
-            log.info("%s can only be read from its beginning; it is copied to this worker's disk.", path)
+            log.info("%s can only be read from start to end, so it is copied to this worker's disk.", path)
         while block := stream.read(_BLOCK):
             digest.update(block)
             num_bytes += len(block)

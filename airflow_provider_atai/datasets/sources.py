@@ -17,26 +17,15 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 _LOCAL_SCHEME = "file://"
-# What is read from a store at once. Some stores' own default is 50 MB, for each of the parts on their way.
+# How much is read from a store at once. Some stores' own default is 50 MB for each part in flight.
 _READ_AHEAD = 4 * 1024 * 1024
-# Every store names its versions differently.
-_VERSION_KEYS = (
-    "ETag",
-    "etag",
-    "md5Hash",
-    "generation",
-    "VersionId",
-    "LastModified",
-    "last_modified",
-    "modificationTime",
-    "modified",
-    "created",
-    "mtime",
-)
+# Every store has its own names for what changes with the file.
+_VERSION_KEYS = ("ETag", "etag", "md5Hash", "generation", "VersionId")
+_TIME_KEYS = ("LastModified", "last_modified", "modificationTime", "modified", "created", "mtime")
 
 
 class DatasetSource(Protocol):
-    """A file that can be looked at and read, by several threads at once."""
+    """A file that several threads can read at once."""
 
     def open(self) -> BinaryIO:
         """Return a new stream at the first byte; see :func:`can_seek`."""
@@ -45,13 +34,13 @@ class DatasetSource(Protocol):
         """
         Return something that changes when the file does.
 
-        :raises DatasetFileError: there is no such file, or it is none that can be read.
-        :raises SourceUnreadableError: it could not be looked at.
+        :raises DatasetFileError: there is no such file, or it cannot be read.
+        :raises SourceUnreadableError: the file's metadata could not be read; a retry may help.
         """
 
 
 def can_seek(stream: BinaryIO) -> bool:
-    """Tell whether a stream at its first byte can be read from any position. Some say so and cannot."""
+    """Return whether a stream at its first byte can really seek. Some only claim to."""
     try:
         if not stream.seekable():
             return False
@@ -68,12 +57,12 @@ def source_of(path: str) -> DatasetSource:
 
     :param path: a local path, ``file://`` and an absolute path, or a URL that Airflow's
         ``ObjectStoragePath`` opens, such as ``s3://connection@bucket/key``.
-    :raises DatasetFileError: no file system is there for such a URL.
+    :raises DatasetFileError: a ``file://`` path is not absolute.
     """
     if path.startswith(_LOCAL_SCHEME):
         local = path.removeprefix(_LOCAL_SCHEME)
         if not local.startswith("/"):
-            raise DatasetFileError(f"{path} is no absolute path. Write file:///directory/name.")
+            raise DatasetFileError(f"{path} is not an absolute path. Write file:///directory/name.")
         return LocalSource(local)
     if "://" in path:
         return ObjectStorageSource(path)
@@ -81,7 +70,7 @@ def source_of(path: str) -> DatasetSource:
 
 
 class LocalSource:
-    """A file on the machine of the worker."""
+    """A file on the worker's machine."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
@@ -94,7 +83,7 @@ class LocalSource:
             found = self._path.stat()
             # Opening a named pipe would wait for its writer.
             if not stat.S_ISREG(found.st_mode):
-                kind = "a directory" if stat.S_ISDIR(found.st_mode) else "no regular file"
+                kind = "a directory" if stat.S_ISDIR(found.st_mode) else "not a regular file"
                 raise DatasetFileError(f"{self._path} is {kind}.")
             self.open().close()
         except (FileNotFoundError, NotADirectoryError):
@@ -102,13 +91,13 @@ class LocalSource:
                 f"{self._path} does not exist on this worker (current directory {Path.cwd()})."
             ) from None
         except PermissionError:
-            raise DatasetFileError(f"{self._path} may not be read by the user of this worker.") from None
+            raise DatasetFileError(f"{self._path} cannot be read by this worker's user.") from None
         except ValueError:
-            raise DatasetFileError(f"{str(self._path)!r} is no path.") from None
+            raise DatasetFileError(f"{str(self._path)!r} is not a path.") from None
         except OSError as error:
             if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-                raise DatasetFileError(f"{self._path} is no path of a file: {error.strerror}.") from None
-            raise SourceUnreadableError(f"{self._path} could not be looked at: {error}") from error
+                raise DatasetFileError(f"{self._path} is not the path of a file: {error.strerror}.") from None
+            raise SourceUnreadableError(f"{self._path} could not be inspected: {error}") from error
         return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
 
 
@@ -126,26 +115,28 @@ class ObjectStorageSource:
     def signature(self) -> Hashable:
         path = self._path()
         try:
-            # Some stores remember what a listing said.
+            # Some stores cache their listings.
             path.fs.invalidate_cache(path.path)
             info: dict[str, Any] = path.fs.info(path.path)
         except FileNotFoundError:
             raise DatasetFileError(f"{self._url} does not exist.") from None
         except PermissionError as error:
-            raise DatasetFileError(f"{self._url} may not be read with its connection: {error}") from None
+            raise DatasetFileError(
+                f"{self._url} cannot be read: its connection has no permission: {error}"
+            ) from None
         except Exception as error:
-            # Each store has exceptions of its own.
-            raise SourceUnreadableError(f"{self._url} could not be looked at: {error}") from error
+            # Each store has its own exceptions.
+            raise SourceUnreadableError(f"{self._url} could not be inspected: {error}") from error
         if info.get("type") == "directory":
             raise DatasetFileError(f"{self._url} is a directory.")
-        return info.get("size"), *(str(info.get(key)) for key in _VERSION_KEYS)
+        return info.get("size"), *(str(info.get(key)) for key in _VERSION_KEYS + _TIME_KEYS)
 
     def _path(self) -> ObjectStoragePath:
         from airflow.providers.common.compat.sdk import ObjectStoragePath
 
         try:
             path = ObjectStoragePath(self._url)
-            # The file system is looked up with its first use.
+            # ObjectStoragePath looks up its file system only on first use.
             _ = path.fs
         except (ValueError, ImportError) as error:
             scheme = self._url.partition("://")[0]
@@ -157,16 +148,16 @@ class ObjectStorageSource:
 
 class StagedSource:
     """
-    A copy on the worker's disk, for a store that can only be read from the beginning to the end.
+    A copy on the worker's disk, for a file that can only be read from start to end.
 
-    It has no name in the file system, so that nothing is left of it, however the task ends.
+    It has no name in the file system, so nothing is left of it, however the task ends.
     """
 
     def __init__(self) -> None:
         self._copy = tempfile.TemporaryFile(buffering=0, prefix="atai-")  # noqa: SIM115 (lives as long as this)
 
     def write(self, block: bytes) -> None:
-        """Add to the copy."""
+        """Append a block to the copy."""
         rest = memoryview(block)
         while rest:
             rest = rest[self._copy.write(rest) :]
@@ -179,7 +170,7 @@ class StagedSource:
 
 
 class _SharedFile(io.RawIOBase):
-    """Reads a file that others read, too, at a position of its own."""
+    """Reads a file that others also read, at its own position."""
 
     def __init__(self, file: io.FileIO) -> None:
         self._file = file

@@ -1,10 +1,11 @@
-"""Gets a dataset file onto the service once, however often it is asked for."""
+"""Stores a dataset file on the service once, however often it is asked to."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_atai.datasets.progress import UploadProgress
 from airflow_provider_atai.errors import (
@@ -22,31 +23,31 @@ if TYPE_CHECKING:
     from airflow_provider_atai.api.files import FilesApi
     from airflow_provider_atai.datasets.files import DatasetFile
 
-# Seconds between looks for a file whose upload somebody else is completing.
+# Seconds between checks for a file whose upload another task is completing.
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 _GOING_AWAY = frozenset({"DELETING", "DELETED"})
 
 
 class DatasetStore:
     """
-    Stores files that are not there yet.
+    Stores files that the service does not have yet.
 
     :param files: the calls on files.
-    :param log: where it says what it did.
+    :param log: the task's logger.
     """
 
-    def __init__(self, files: FilesApi, *, log: Any) -> None:
+    def __init__(self, files: FilesApi, *, log: logging.Logger) -> None:
         self._files = files
         self._log = log
 
     def ensure(self, file: DatasetFile, *, content_addressed: bool) -> str:
         """
-        Return the id under which the service has the file, having sent it unless it was there.
+        Send the file unless the service has it, and return its id there.
 
-        :param content_addressed: whether the file's id tells its content. Otherwise a file of the same name
-            and size is downloaded and compared.
-        :raises FileNameTakenError: the name is that of another file.
-        :raises FileNotReadyError: the file of this name is being deleted, or is not shown yet.
+        :param content_addressed: whether the file's id identifies its content. If not, a stored file with the
+            same name and size is downloaded and compared.
+        :raises FileNameTakenError: the service has another file with this name.
+        :raises FileNotReadyError: the file with this name is being deleted, or is not shown yet.
         """
         if self._is_there(file, content_addressed):
             return file.file_id
@@ -64,19 +65,20 @@ class DatasetStore:
                 on_progress=progress,
             )
         except (AtaiConflictError, UploadGoneError) as error:
-            # Another task may have stored it in between, or be finishing the upload that both resumed.
+            # Another task may have stored it meanwhile, or be completing the upload that both resumed.
             if self._appears(file, content_addressed):
                 return file.file_id
             if content_addressed or isinstance(error, UploadGoneError):
                 raise FileNotReadyError(
-                    f"The service refuses {file.file_id} as if it had it, but does not show it ({error})."
+                    f"The service refuses {file.file_id} as if it had that file, but does not show it "
+                    f"({error}). A retry checks again."
                 ) from None
             raise FileNameTakenError(
-                f"The service refuses the name {file.file_id} ({error}). It may be that of an unfinished "
-                "upload of another size or type. Choose another file_id, or have that upload aborted."
+                f"The service refuses the name {file.file_id} ({error}). An unfinished upload of another "
+                "size or type may hold it. Choose another file_id, or have that upload aborted."
             ) from None
         if stored.file_id != file.file_id:
-            self._log.warning("The service calls the file %s, not %s.", stored.file_id, file.file_id)
+            self._log.warning("The service named the file %s, not %s.", stored.file_id, file.file_id)
         progress.finish()
         self._log.info("Stored %s.", stored.file_id)
         return stored.file_id
@@ -92,15 +94,15 @@ class DatasetStore:
         try:
             stored = self._files.metadata(file.file_id)
         except (AtaiNotFoundError, AtaiGatewayNotFoundError):
-            # What the service's own 404 looks like here is not documented. Nothing is lost by taking any for
-            # it: this route never overwrites a file.
+            # The documents do not say what the service's own 404 looks like here. Any 404 will do: an upload
+            # never overwrites a file.
             return False
         if stored.status == "UPLOADING":
             return False
         if stored.status in _GOING_AWAY:
             raise FileNotReadyError(
-                f"The service is deleting a file of the name {file.file_id}; the name is not free yet. "
-                "A later try can store it."
+                f"The service is deleting a file named {file.file_id}, so the name is not free yet. A retry "
+                "can store the file later."
             )
         if not stored.is_usable:
             raise FileNameTakenError(
@@ -108,17 +110,17 @@ class DatasetStore:
                 "Delete it with DeleteDatasetOperator and run this task again."
             )
         if stored.num_bytes is None:
-            raise AtaiResponseError(f"The service does not say how large its file {file.file_id} is.")
+            raise AtaiResponseError(f"The service does not report the size of its file {file.file_id}.")
         if stored.num_bytes != file.num_bytes or not (content_addressed or self._has_content(file, stored)):
             raise FileNameTakenError(
-                f"The service has another file of the name {file.file_id} ({stored.num_bytes} bytes, here "
+                f"The service has another file named {file.file_id} ({stored.num_bytes} bytes, here "
                 f"{file.num_bytes}). Leave file_id out, choose another one, or delete that file first."
             )
-        self._log.info("%s is there already as %s; it is not sent again.", file.path, file.file_id)
+        self._log.info("%s is already stored as %s; it is not sent again.", file.path, file.file_id)
         return True
 
     def _has_content(self, file: DatasetFile, stored: StoredFile) -> bool:
-        self._log.info("Comparing %s with the stored file of the same name and size.", file.path)
+        self._log.info("Comparing %s with the stored file that has the same name and size.", file.path)
         digest = hashlib.sha256()
         for block in self._files.stream(stored.file_id):
             digest.update(block)

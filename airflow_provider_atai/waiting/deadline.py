@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
-# Airflow enforces an execution_timeout itself while a worker runs the task, and knows only one way to end it.
-# Ours comes a little earlier, so that the job gets what the DAG author chose for it.
+# While a worker runs the task, Airflow enforces execution_timeout itself, and in its own way. Our deadline
+# comes a little earlier, so that the job gets what the DAG author chose for it.
 _HEAD_START = timedelta(seconds=30)
 _HEAD_START_SHARE = 0.1
-# How much later Airflow's own timeout of a deferred task comes: it is there for the case that ours never
-# fires.
+# Airflow's own timeout of a deferred task comes this much later. It is needed only if ours never fires.
 BACKSTOP_MARGIN = timedelta(minutes=5)
 
 
@@ -20,7 +19,7 @@ def seconds_of(value: object, argument: str) -> float | None:
 
     :param value: seconds or a timedelta; None stays None.
     :param argument: the argument's name, for the message.
-    :raises ValueError: it is no positive duration.
+    :raises ValueError: the value is not a positive duration.
     """
     if value is None:
         return None
@@ -41,11 +40,11 @@ def wait_deadline(
     """
     Return when a task gives up waiting.
 
-    :param counts_from: from when ``timeout`` counts, so that no retry renews it: for the task that owns the
-        job when the service made it, for a sensor when its first try began. A time in the future is a clock
-        that goes wrong, and counts as now, as None does.
-    :param started_at: when this try began; ``execution_timeout`` counts from there. None, as under
-        ``dag.test()`` on Airflow 2, counts as now.
+    :param counts_from: when ``timeout`` begins, so that no retry renews it: the job's creation for the task
+        that owns the job, the start of the first try for a sensor. None counts as now, and so does a time in
+        the future, which comes from a wrong clock.
+    :param started_at: when this try began, which is when ``execution_timeout`` begins. None counts as now;
+        ``dag.test()`` on Airflow 2 has no such time.
     :param now: the time.
     :param timeout: seconds, None for no limit.
     :param execution_timeout: Airflow's limit for the try, which Airflow does not enforce while a task is
@@ -57,7 +56,7 @@ def wait_deadline(
         limits.append(min(counts_from or now, now) + timedelta(seconds=timeout))
     if execution_timeout is not None:
         limits.append((started_at or now) + execution_timeout - _head_start(execution_timeout))
-    # Plain, since the service's times are pendulum's, which Airflow's processes do not send to one another.
+    # The service's times are pendulum's, and Airflow's processes cannot send those to one another.
     return datetime.fromtimestamp(min(limits).timestamp(), UTC) if limits else None
 
 
@@ -65,9 +64,9 @@ def seconds_before_airflow(*, timeout: float, execution_timeout: timedelta | Non
     """
     Return how long before Airflow's own timeout of a deferral the wait gives up.
 
-    For a task that the scheduler defers: nobody knows when the DAG is parsed when that will be, but Airflow
-    tells the trigger when its own timeout is. That is :data:`BACKSTOP_MARGIN` after ours, or the task's
-    ``execution_timeout`` where that is shorter.
+    This is for a task that the scheduler defers. At parse time nobody knows when that will happen, but
+    Airflow tells the trigger when its own timeout is: :data:`BACKSTOP_MARGIN` after ours, or at the task's
+    ``execution_timeout`` if that comes first.
 
     :param timeout: seconds that the wait may take.
     :param execution_timeout: Airflow's limit for the try.

@@ -1,4 +1,4 @@
-"""Looks for many jobs at once, in the list of active ones."""
+"""Polls many jobs at once, in the list of active jobs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneApi
 
 PAGE_SIZE = 1000
-# A service that took no notice of the offset would send the same page for ever.
+# A service that ignored the offset would send the same page for ever.
 _MOST_PAGES = 100
 
 
 @dataclass
 class Listing:
     """
-    What the list says of the wanted jobs.
+    What the list says about the wanted jobs.
 
-    :param seen: the status of each wanted job that is listed as active, by the id that it was wanted by.
-    :param changed: the jobs among them whose status is another one than before.
+    :param seen: the status of each wanted job that is listed as active, by the wanted id.
+    :param changed: those of them whose status has changed.
     :param requests: how many pages were read.
     """
 
@@ -34,14 +34,14 @@ class Listing:
 
 def list_active(api: FineTuneApi, wanted: Collection[str], known: Mapping[str, str | None]) -> Listing:
     """
-    Look for jobs among the active ones, page by page, until all are seen or the list ends.
+    Read the list of active jobs page by page, until all wanted jobs are seen or the list ends.
 
-    Only the records of jobs whose status changed are parsed: from one look to the next that is hardly any.
+    Only records with a changed status are parsed; from one poll to the next there are few.
 
     :param api: the calls on jobs.
-    :param wanted: ids, or uuids, of the jobs.
+    :param wanted: the jobs' ids or uuids.
     :param known: the last known status of each.
-    :raises AtaiError: as the list call does.
+    :raises AtaiError: a page could not be read.
     """
     api = api.with_options(max_attempts=1)
     listing = Listing()
@@ -52,9 +52,9 @@ def list_active(api: FineTuneApi, wanted: Collection[str], known: Mapping[str, s
         )
         listing.requests += 1
         for record in page:
-            key = _wanted_as(record, wanted)
+            key = _wanted_key(record, wanted)
             if key is not None:
-                _take(listing, doubtful, key, record, known.get(key))
+                _note_status(listing, doubtful, key, record, known.get(key))
         if len(page) != PAGE_SIZE:
             break
     for key in doubtful:
@@ -63,7 +63,7 @@ def list_active(api: FineTuneApi, wanted: Collection[str], known: Mapping[str, s
     return listing
 
 
-def _wanted_as(record: Any, wanted: Collection[str]) -> str | None:
+def _wanted_key(record: Any, wanted: Collection[str]) -> str | None:
     if not isinstance(record, Mapping):
         return None
     for name in ("id", "uuid"):
@@ -73,12 +73,12 @@ def _wanted_as(record: Any, wanted: Collection[str]) -> str | None:
     return None
 
 
-def _take(
+def _note_status(
     listing: Listing, doubtful: set[str], key: str, record: Mapping[str, Any], known: str | None
 ) -> None:
     status = record.get("status")
-    # An end is believed only of a GET. A job that is listed twice moved on while the pages were read, or
-    # shares its id with another; a GET will tell.
+    # Only a GET proves that a job has ended. A job that is listed twice with different statuses changed while
+    # the pages were read, or shares its id with another job; a GET will tell.
     if not isinstance(status, str) or status in TERMINAL_STATUSES:
         return
     if listing.seen.setdefault(key, status) != status:

@@ -1,4 +1,4 @@
-"""Waiting on the worker: look, decide, sleep. The trigger does the same without blocking its event loop."""
+"""The wait in a worker process: poll, decide, sleep. The trigger does the same on its event loop."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from airflow_provider_atai.waiting.result import WaitResult
     from airflow_provider_atai.waiting.watch import JobWatch
 
-# Metrics decide nothing, so nothing waits long for them.
+# Metrics decide nothing, so no wait is held up long by them.
 _METRICS_TIMEOUT = 10.0
 _LAST_METRICS_ATTEMPTS = 2
 
 
 class JobReader(Protocol):
-    """What waiting needs of a hook."""
+    """What waiting needs from a hook."""
 
     @property
     def fine_tune(self) -> FineTuneApi:
@@ -38,12 +38,12 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-def look(reader: JobReader, job_id: str) -> FineTuneJob | AtaiError:
+def poll(reader: JobReader, job_id: str) -> FineTuneJob | AtaiError:
     """
-    Look at a job once, and return the error instead of raising it.
+    Poll a job once, and return an error instead of raising it.
 
-    Reading the connection is a part of it. The client does not repeat the call: when to look again is the
-    policy's decision.
+    That includes errors from reading the connection. The client does not retry: the policy decides when the
+    next poll is.
     """
     try:
         return reader.fine_tune.with_options(max_attempts=1).get(job_id)
@@ -52,7 +52,7 @@ def look(reader: JobReader, job_id: str) -> FineTuneJob | AtaiError:
 
 
 def read_metrics(reader: JobReader, job_id: str, *, max_attempts: int = 1) -> JobMetrics | None:
-    """Return a job's metrics, or None when they cannot be had: they never decide anything."""
+    """Return a job's metrics, None if they cannot be read."""
     try:
         api = reader.fine_tune.with_options(timeout=_METRICS_TIMEOUT, max_attempts=max_attempts)
         return api.metrics(job_id)
@@ -60,12 +60,9 @@ def read_metrics(reader: JobReader, job_id: str, *, max_attempts: int = 1) -> Jo
         return None
 
 
-def wait_for_job(
-    reader: JobReader,
-    watch: JobWatch,
-) -> WaitResult:
+def wait_for_job(reader: JobReader, watch: JobWatch) -> WaitResult:
     """
-    Wait until the job is over, its deadline has passed or it cannot be read for too long.
+    Wait until the job is terminal, its deadline has passed or it could not be read for too long.
 
     :param reader: the hook.
     :param watch: the wait's limits and memory.
@@ -76,21 +73,18 @@ def wait_for_job(
     return result
 
 
-def poke_job(
-    reader: JobReader,
-    watch: JobWatch,
-) -> WaitResult | None:
+def poke_job(reader: JobReader, watch: JobWatch) -> WaitResult | None:
     """
-    Look at the job until there is a usable answer.
+    Poll the job until there is a usable answer.
 
-    An outage is ridden out within one call, since a rescheduled sensor could not remember when it began.
+    One call rides out a whole outage, because a rescheduled sensor could not remember when it began.
 
     :param reader: the hook.
-    :param watch: the wait's limits and memory; afterwards its ``delay`` says when to look again.
+    :param watch: the wait's limits and memory; afterwards its ``delay`` says when the next poll is due.
     :return: how the wait ended, None while the job is active.
     """
     while True:
-        seen = look(reader, watch.job_id)
+        seen = poll(reader, watch.job_id)
         now = utcnow()
         decision = watch.judge(seen, now)
         if decision.ending is not None:
@@ -105,7 +99,7 @@ def poke_job(
 
 
 def finish(reader: JobReader, watch: JobWatch, ending: Ending) -> WaitResult:
-    """Return the result of a wait, with the job's last metrics where it ended with something to keep."""
+    """Return the result of a wait, with the last metrics if the job ended with something to keep."""
     metrics = None
     if ending in (Ending.COMPLETED, Ending.STOPPED):
         metrics = read_metrics(reader, watch.job_id, max_attempts=_LAST_METRICS_ATTEMPTS)

@@ -1,8 +1,8 @@
 """
-What to do after each look at a job: one pure decision for the worker's loop, the sensor and the trigger.
+What to do after each poll of a job: one pure decision for the worker's loop, the sensor and the trigger.
 
-Nothing here reads a clock, sleeps or logs: the job or the error, the time and the limits are passed in, so
-that the modes of waiting cannot drift apart.
+Nothing here reads a clock, sleeps or logs. The job or the error, the time and the limits are passed in, so
+the modes of waiting cannot drift apart.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 DEFAULT_POLL_INTERVAL = 60.0
 DEFAULT_OUTAGE_TOLERANCE = 1800.0
-# A service that asks for a longer pause than this is asked again anyway: the job may be over by then.
+# If the service asks for a longer pause than this, it is polled anyway: the job may have ended by then.
 MAX_RETRY_AFTER = 600.0
-# The documents promise the path once there are artifacts, not in the same instant as COMPLETED.
+# The documents promise the path once there are artifacts, not at the same instant as COMPLETED.
 ARTIFACT_GRACE = timedelta(minutes=10)
 
 _SHORTEST_RETRY = 5.0
@@ -37,7 +37,7 @@ _LONGEST_RETRY = 300.0
 
 
 class Ending(StrEnum):
-    """How waiting for a job can end."""
+    """How a wait for a job can end."""
 
     COMPLETED = "completed"
     STOPPED = "stopped"
@@ -61,14 +61,14 @@ _ENDING_BY_STATUS = {
 @dataclass(frozen=True)
 class WaitLimits:
     """
-    How long and how often to look.
+    How long and how often to poll.
 
-    :param poll_interval: seconds between two looks at a job that is not over.
-    :param deadline: when to give up although the job is not over; None for never. An absolute time, so that
-        neither a restarted triggerer nor a retry renews it.
+    :param poll_interval: seconds between two polls of an active job.
+    :param deadline: when to give up on an active job, None for never. It is absolute, so neither a restarted
+        triggerer nor a retry renews it.
     :param outage_tolerance: seconds for which the API may give no usable answer.
-    :param known_to_exist: whether the service has shown the job before. A 404 then counts as an outage: the
-        answer may come from a part of the service that has not heard of the job yet.
+    :param known_to_exist: whether the service has shown the job before. A 404 then counts as an outage: it
+        may come from a part of the service that does not have the job yet.
     """
 
     poll_interval: float = DEFAULT_POLL_INTERVAL
@@ -80,12 +80,12 @@ class WaitLimits:
 @dataclass(frozen=True)
 class WaitState:
     """
-    What a waiter remembers from one look to the next.
+    What a waiter remembers from one poll to the next.
 
     :param status: the job's last known status, None before the first answer.
-    :param failures: looks in a row that brought no usable answer.
+    :param failures: polls in a row without a usable answer.
     :param outage_since: when the first of them was, None outside an outage.
-    :param connection_reread: whether the connection was read afresh since the last usable answer.
+    :param connection_reread: whether the connection was read again since the last usable answer.
     """
 
     status: str | None = None
@@ -97,12 +97,12 @@ class WaitState:
 @dataclass(frozen=True)
 class Decision:
     """
-    What comes next.
+    What to do next.
 
     :param state: what to remember.
     :param ending: how the wait ended, None to go on.
-    :param delay: seconds until the next look; 0 when it ended.
-    :param reread_connection: read the Airflow connection again before the next look.
+    :param delay: seconds until the next poll, 0 if the wait ended.
+    :param reread_connection: whether to read the Airflow connection again before the next poll.
     """
 
     state: WaitState
@@ -120,12 +120,12 @@ def decide(
     jitter: float = 0.5,
 ) -> Decision:
     """
-    Decide what to do after one look at a job.
+    Decide what to do after one poll of a job.
 
-    :param seen: the job, or the error that the look ended in.
+    :param seen: the job, or the error that the poll ended in.
     :param state: what the previous decision returned, ``WaitState()`` at first.
     :param limits: deadline, interval and tolerance.
-    :param now: the time of the look, with a time zone.
+    :param now: the time of the poll, with a time zone.
     :param jitter: a number in [0, 1) that spreads the retries of many waiters.
     """
     if isinstance(seen, AtaiError):
@@ -142,8 +142,8 @@ def _after_answer(job: FineTuneJob, *, limits: WaitLimits, now: datetime) -> Dec
             return Decision(state, Ending.NO_MODEL)
     elif ending is not None:
         return Decision(state, ending)
-    # Statuses that nobody has documented land here too: they are active, and bounded by the deadline.
-    if _is_over(limits.deadline, now):
+    # Undocumented statuses land here too: they count as active, and the deadline bounds them.
+    if _has_passed(limits.deadline, now):
         return Decision(state, Ending.TIMED_OUT)
     return Decision(state, delay=_until(limits.deadline, now, limits.poll_interval))
 
@@ -160,16 +160,16 @@ def _after_error(
         return Decision(state, Ending.REFUSED)
 
     if isinstance(error, AtaiRateLimitError):
-        # The service is there and only asks for patience, so this neither starts nor prolongs an outage.
+        # The service is up and only asks for a pause, so this neither starts nor prolongs an outage.
         state = replace(state, failures=state.failures + 1, outage_since=None)
     else:
         state = replace(state, failures=state.failures + 1, outage_since=state.outage_since or now)
-    # The deadline comes first: when both have passed, the author's own limit is what is reported.
-    if _is_over(limits.deadline, now):
+    # The deadline comes first: if both have passed, the author's own limit is reported.
+    if _has_passed(limits.deadline, now):
         return Decision(state, Ending.TIMED_OUT)
     tolerance = timedelta(seconds=limits.outage_tolerance)
     give_up_at = state.outage_since + tolerance if state.outage_since else None
-    if _is_over(give_up_at, now):
+    if _has_passed(give_up_at, now):
         return Decision(state, Ending.NOT_FOUND if is_unknown else Ending.UNREACHABLE)
     delay = retry_delay(error, failures=state.failures, poll_interval=limits.poll_interval, jitter=jitter)
     delay = _until(give_up_at, now, _until(limits.deadline, now, delay))
@@ -180,9 +180,11 @@ def retry_delay(error: AtaiError, *, failures: int, poll_interval: float, jitter
     """
     Return the seconds until the poll after a failed one.
 
-    :param error: what the look ended in.
-    :param failures: failed looks in a row, 1 for the first.
-    :param poll_interval: seconds between looks when all is well.
+    The delay grows with each failure and is jittered. A longer Retry-After is obeyed up to a cap.
+
+    :param error: what the poll ended in.
+    :param failures: failed polls in a row, 1 for the first.
+    :param poll_interval: seconds between polls while there is no trouble.
     :param jitter: a number in [0, 1) that spreads many waiters.
     """
     return backoff(
@@ -195,7 +197,7 @@ def retry_delay(error: AtaiError, *, failures: int, poll_interval: float, jitter
     )
 
 
-def _is_over(moment: datetime | None, now: datetime) -> bool:
+def _has_passed(moment: datetime | None, now: datetime) -> bool:
     return moment is not None and now >= moment
 
 

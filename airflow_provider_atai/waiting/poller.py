@@ -1,10 +1,9 @@
 """
 One poll loop for all the jobs that a triggerer waits for over one connection.
 
-While one job is waited for, the loop GETs it; while several are, it lists the active ones in pages and GETs
-only those that are not among them. The list is never taken as proof of an end: its order is not documented
-and its pages can shift while they are read, so a job that is missing there costs a GET and never leads to a
-wrong answer.
+A single job is polled with a GET. If there are several, the loop lists the active jobs in pages, and GETs
+only those that are not listed. The list never proves that a job has ended: its order is not documented, and
+its pages can shift while they are read. A job that is missing there costs a GET, never a wrong answer.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ import contextvars
 import random
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+import zlib
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -31,20 +31,19 @@ from airflow_provider_atai.errors import (
     PermanentError,
 )
 from airflow_provider_atai.waiting.job_listing import list_active
-from airflow_provider_atai.waiting.metrics_turns import MetricsTurns
-from airflow_provider_atai.waiting.on_worker import JobReader, look, read_metrics, utcnow
+from airflow_provider_atai.waiting.on_worker import JobReader, poll, read_metrics, utcnow
 from airflow_provider_atai.waiting.policy import retry_delay
-from airflow_provider_atai.waiting.subscription import Subscription
-from airflow_provider_atai.waiting.thread_pools import THREADS, metrics_threads, polling_threads
+from airflow_provider_atai.waiting.subscription import METRICS_THREADS, POLLING_THREADS, THREADS, Subscription
+from airflow_provider_atai.waiting.watch import METRICS_INTERVAL
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob
 
 T = TypeVar("T")
 
-# How long to do without the list after it could not be used.
+# How many seconds the list is left alone after it could not be used.
 _LIST_PAUSE = 300.0
-# Waking a thousand waiters in one go would hold up the other triggers on the event loop.
+# Waking a thousand waiters at once would hold up the other triggers on the event loop.
 _BATCH = 25
 
 
@@ -58,13 +57,13 @@ async def subscribe(
     deadline: datetime | None,
 ) -> AsyncIterator[Subscription]:
     """
-    Take part in the poll loop of a connection, which starts with the first waiter and ends with the last.
+    Join the poll loop of a connection. It starts with the first waiter and ends with the last.
 
-    :param key: what tells connections apart: waiters with equal keys share a loop.
+    :param key: identifies the connection: waiters with equal keys share a loop.
     :param connect: makes a hook for the poll loop, which closes it at the end.
-    :param job_id: the job to be told of.
-    :param interval: seconds after which news must have come at the latest.
-    :param deadline: when the waiter wants a last look, whatever it shows.
+    :param job_id: the job to poll.
+    :param interval: the most seconds between two polls.
+    :param deadline: when the waiter wants one more poll, whatever it shows.
     """
     pollers = _POLLERS.setdefault(asyncio.get_running_loop(), {})
     poller = pollers.get(key)
@@ -87,34 +86,31 @@ _POLLERS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, Jo
 
 class JobPoller:
     """
-    Looks at jobs for any number of waiters.
+    Polls jobs for any number of waiters.
 
-    :param reader: a hook of the poller's own.
+    :param reader: a hook that nobody else uses.
     """
 
     def __init__(self, reader: JobReader) -> None:
         self._reader = reader
         self._subscriptions: dict[str, list[Subscription]] = {}
-        self._metrics = MetricsTurns()
+        self._metrics_due_at: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._next_poll = time.monotonic()
         self._failures = 0
         self._list_requests = 1
         self._list_again_at = time.monotonic()
         self._metrics_task: asyncio.Task[None] | None = None
-        # A context of its own, or all that is logged here would land in the log of the first waiter's task.
+        # Without its own context, the loop would log into the first waiter's task for as long as it lives.
         self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether there are no waiters left."""
         return not self._subscriptions
 
     def add(self, job_id: str, *, interval: float, deadline: datetime | None) -> Subscription:
-        """
-        Take in a waiter. It does not cause a poll before one is due, but by its own interval at the
-        latest.
-        """
+        """Add a waiter. It brings the next poll forward only to within its own interval."""
         subscription = Subscription(job_id, interval=interval, deadline=deadline, reader=self._reader)
         self._subscriptions.setdefault(job_id, []).append(subscription)
         now = time.monotonic()
@@ -127,12 +123,12 @@ class JobPoller:
         return subscription
 
     def remove(self, subscription: Subscription) -> None:
-        """Forget a waiter."""
+        """Remove a waiter."""
         waiters = self._subscriptions[subscription.job_id]
         waiters.remove(subscription)
         if not waiters:
             del self._subscriptions[subscription.job_id]
-            self._metrics.forget(subscription.job_id)
+            self._metrics_due_at.pop(subscription.job_id, None)
 
     def stop(self) -> None:
         """End the loop."""
@@ -148,10 +144,10 @@ class JobPoller:
             try:
                 if time.monotonic() >= self._next_poll:
                     await self._poll()
-                await self._look_for_the_late()
+                await self._poll_at_deadlines()
             except Exception as error:
-                # Nobody may be left waiting for a loop that is gone. The waiters take it for an outage, which
-                # ends them at the latest when their tolerance does.
+                # No waiter may be left with a dead loop. The waiters treat this as an outage, so their outage
+                # tolerance ends the wait.
                 await self._pause_after(_unexpected(error), list(self._subscriptions))
 
     def _seconds_to_next(self) -> float:
@@ -174,7 +170,7 @@ class JobPoller:
             return
         self._failures = 0
         self._next_poll = time.monotonic() + self._shortest_interval()
-        self._begin_fetching_metrics()
+        self._start_reading_metrics()
 
     async def _pause_after(self, error: AtaiError, job_ids: Iterable[str] = ()) -> None:
         self._failures += 1
@@ -189,23 +185,20 @@ class JobPoller:
         return min((waiter.interval for waiter in self._waiters()), default=0.0)
 
     async def _poll_list(self, job_ids: list[str]) -> list[str]:
-        """
-        Look for the jobs in the list, where that is cheaper than GETs, and return those it does not
-        show.
-        """
+        """Read the list if that is cheaper than GETs, and return the jobs that it does not show."""
         if len(job_ids) <= self._list_requests or time.monotonic() < self._list_again_at:
             return job_ids
-        known = {job_id: waiters[0].status for job_id, waiters in self._subscriptions.items()}
-        for job_id, waiters in self._subscriptions.items():
-            if any(waiter.status is None for waiter in waiters):
-                known[job_id] = None
+        known = {
+            job_id: None if any(waiter.status is None for waiter in waiters) else waiters[0].status
+            for job_id, waiters in self._subscriptions.items()
+        }
         wanted = frozenset(job_ids)
         try:
             listing = await self._call(lambda reader: list_active(reader.fine_tune, wanted, known))
         except AtaiAuthenticationError:
             raise
         except (PermanentError, AtaiGatewayNotFoundError, AtaiResponseError):
-            # Whatever is wrong with the list, GETs may still be answered, if at a higher price.
+            # Whatever is wrong with the list, GETs may still work. They only cost more requests.
             self._list_again_at = time.monotonic() + _LIST_PAUSE
             return job_ids
         self._list_requests = max(1, listing.requests)
@@ -214,16 +207,13 @@ class JobPoller:
         return [job_id for job_id in job_ids if job_id not in listing.seen]
 
     async def _get(self, job_ids: Iterable[str]) -> AtaiError | None:
-        """
-        GET jobs, some at a time, and return an error where the service as a whole seems to be in
-        trouble.
-        """
+        """GET jobs, a few at a time, and return an error if the whole service seems to be in trouble."""
         pending = list(job_ids)
         errors: list[AtaiError] = []
         for start in range(0, len(pending), THREADS):
             some = pending[start : start + THREADS]
-            looks = await asyncio.gather(*(self._call(partial(_safe_look, job_id)) for job_id in some))
-            for position, (job_id, seen) in enumerate(zip(some, looks, strict=True)):
+            answers = await asyncio.gather(*(self._call(partial(_safe_poll, job_id)) for job_id in some))
+            for position, (job_id, seen) in enumerate(zip(some, answers, strict=True)):
                 await self._send(job_id, seen, position)
                 if isinstance(seen, AtaiError) and not isinstance(seen, PermanentError):
                     errors.append(seen)
@@ -232,28 +222,26 @@ class JobPoller:
             return max(limited, key=lambda error: error.retry_after or 0.0)
         return errors[0] if errors and len(errors) == len(self._subscriptions) else None
 
-    async def _look_for_the_late(self) -> None:
+    async def _poll_at_deadlines(self) -> None:
         now = utcnow()
-        late = [
-            waiter for waiter in self._waiters() if waiter.deadline is not None and waiter.deadline <= now
-        ]
+        late = [one for one in self._waiters() if one.deadline is not None and one.deadline <= now]
         for waiter in late:
             waiter.deadline = None
             waiter.status = None
         await self._get({waiter.job_id for waiter in late})
 
-    def _begin_fetching_metrics(self) -> None:
+    def _start_reading_metrics(self) -> None:
         if self._metrics_task is not None and not self._metrics_task.done():
             return
         training = [job_id for job_id, waiters in self._subscriptions.items() if waiters[0].is_training]
-        # Never more requests for metrics than for the statuses: with many jobs, each has its turn less often.
-        due = self._metrics.due(training, at_most=self._list_requests, now=time.monotonic())
-        if due:
-            self._metrics_task = asyncio.get_running_loop().create_task(self._fetch_metrics(due))
+        # Never more requests for metrics than for statuses: with many jobs, each has its turn less often.
+        turns = take_metrics_turns(self._metrics_due_at, training, self._list_requests, time.monotonic())
+        if turns:
+            self._metrics_task = asyncio.get_running_loop().create_task(self._read_metrics(turns))
 
-    async def _fetch_metrics(self, job_ids: Iterable[str]) -> None:
+    async def _read_metrics(self, job_ids: Iterable[str]) -> None:
         for job_id in job_ids:
-            metrics = await self._call(partial(read_metrics, job_id=job_id), metrics_threads())
+            metrics = await self._call(partial(read_metrics, job_id=job_id), METRICS_THREADS)
             if metrics is not None:
                 for waiter in self._subscriptions.get(job_id, ()):
                     waiter.send(metrics)
@@ -261,7 +249,7 @@ class JobPoller:
     async def _send(self, job_id: str, seen: FineTuneJob | AtaiError, position: int) -> None:
         status = None if isinstance(seen, AtaiError) else seen.status
         for waiter in self._subscriptions.get(job_id, ()):
-            # The policy may wait on after an end that shows no model yet, so an end is news each time.
+            # The policy may still wait for a COMPLETED job's model, so a terminal status is always news.
             if status is None or status != waiter.status or status in TERMINAL_STATUSES:
                 waiter.status = status
                 waiter.send(seen)
@@ -271,21 +259,38 @@ class JobPoller:
     def _waiters(self) -> Iterable[Subscription]:
         return (waiter for waiters in self._subscriptions.values() for waiter in waiters)
 
-    async def _call(self, function: Callable[[JobReader], T], threads: Executor | None = None) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(threads or polling_threads(), function, self._reader)
+    async def _call(self, function: Callable[[JobReader], T], threads: Executor = POLLING_THREADS) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, function, self._reader)
 
 
-def _safe_look(job_id: str, reader: JobReader) -> FineTuneJob | AtaiError:
-    # One job's oddity must not end the loop that all the others wait for.
+def take_metrics_turns(
+    due_at: dict[str, float], job_ids: Collection[str], at_most: int, now: float
+) -> list[str]:
+    """
+    Return the jobs whose metrics are read next, the longest overdue first, and take their turns.
+
+    Each job has a turn every five minutes, or less often if there are more jobs than turns. ``due_at`` holds
+    the time of each job's next turn, and is updated.
+    """
+    for job_id in job_ids:
+        # The id spreads the first turns, so that a thousand jobs that start together do not ask together.
+        due_at.setdefault(job_id, now + zlib.crc32(job_id.encode()) % METRICS_INTERVAL)
+    overdue = sorted((due_at[job_id], job_id) for job_id in job_ids if due_at[job_id] <= now)
+    turns = [job_id for _, job_id in overdue[:at_most]]
+    due_at.update(dict.fromkeys(turns, now + METRICS_INTERVAL))
+    return turns
+
+
+def _safe_poll(job_id: str, reader: JobReader) -> FineTuneJob | AtaiError:
+    # One odd job must not end the loop that all the others wait for.
     try:
-        return look(reader, job_id)
+        return poll(reader, job_id)
     except Exception as error:
         return _unexpected(error)
 
 
 def _unexpected(error: Exception) -> AtaiError:
-    return AtaiResponseError(f"Looking at the jobs failed in an unforeseen way: {error!r}")
+    return AtaiResponseError(f"Polling failed unexpectedly: {error!r}")
 
 
 async def rest(wake: asyncio.Event, seconds: float) -> None:

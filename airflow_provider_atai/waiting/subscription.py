@@ -1,4 +1,8 @@
-"""One waiter's place at the shared poll loop."""
+"""
+One waiter's place at the shared poll loop, and the threads that make its calls to the service.
+
+requests blocks, so every call runs in a thread: there is one HTTP stack, and the event loop stays free.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,10 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from airflow_provider_atai.waiting.thread_pools import metrics_threads
 from airflow_provider_atai.waiting.watch import TRAINING_STATUSES
 
 if TYPE_CHECKING:
@@ -19,14 +23,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+THREADS = 8
+POLLING_THREADS = ThreadPoolExecutor(THREADS, thread_name_prefix="atai-poll")
+# Metrics have threads of their own, so that they hold up nobody's poll.
+METRICS_THREADS = ThreadPoolExecutor(THREADS, thread_name_prefix="atai-metrics")
+
 
 class Subscription:
     """
-    A mailbox for what is found out about one job.
+    A mailbox for news about one job.
 
     :param job_id: the job.
-    :param interval: seconds after which news must have come at the latest.
-    :param deadline: when the waiter wants a last look, whatever it shows.
+    :param interval: the most seconds between two polls.
+    :param deadline: when the waiter wants one more poll, whatever it shows.
+    :param reader: the poller's hook.
     """
 
     __slots__ = ("_items", "_reader", "_waiter", "deadline", "interval", "job_id", "status")
@@ -42,8 +52,7 @@ class Subscription:
         self.job_id = job_id
         self.interval = interval
         self.deadline = deadline
-        # None while the waiter must be told the next answer even if nothing changed: at first, and after an
-        # error.
+        # None if the waiter must get the next answer even if nothing changed: at first, and after an error.
         self.status: str | None = None
         self._reader = reader
         self._items: deque[FineTuneJob | AtaiError | JobMetrics] = deque()
@@ -51,17 +60,17 @@ class Subscription:
 
     @property
     def is_training(self) -> bool:
-        """Whether the job is in a status in which it may have new checkpoints."""
+        """Whether the job may have new checkpoints."""
         return self.status in TRAINING_STATUSES
 
     def send(self, item: FineTuneJob | AtaiError | JobMetrics) -> None:
-        """Put something into the mailbox."""
+        """Put an item into the mailbox."""
         self._items.append(item)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def receive(self) -> FineTuneJob | AtaiError | JobMetrics:
-        """Wait for the next thing in the mailbox."""
+        """Wait for the next item in the mailbox."""
         while not self._items:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
@@ -71,8 +80,8 @@ class Subscription:
         """
         Call a blocking function with the poller's hook, in a thread but in the waiter's own context.
 
-        It is for the end of a wait, most of which is reading the last metrics.
+        It is for the end of a wait, which mostly reads the last metrics.
         """
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(metrics_threads(), context.run, function, self._reader)
+        return await loop.run_in_executor(METRICS_THREADS, context.run, function, self._reader)

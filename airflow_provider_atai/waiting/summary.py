@@ -1,4 +1,4 @@
-"""The finished job in a few fields: what goes to XCom and to whatever uses the model."""
+"""A finished job in a few fields, for XCom and for whatever uses the model. Pure."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
 
-
 _DEEPEST = 20
 
 
 def summarise(job: FineTuneJob, metrics: JobMetrics | None) -> dict[str, Any]:
     """
-    Return what is worth passing on of a job.
+    Return the fields of a job that are worth passing on.
 
-    :param job: the job, over or not.
-    :param metrics: its metrics, None when they could not be read.
+    :param job: the job, terminal or not.
+    :param metrics: its metrics, None if they could not be read.
     :return: a JSON object with ``job_id``, ``status``, ``model``, ``inference_config_path``, ``created_at``
         and ``updated_at`` (ISO 8601 or None), ``duration_seconds`` (from creation to the last update, None
-        when a time is missing) and ``metrics`` (the last checkpoint's record as the service sent it, or
-        None). Whatever the service sent, it can be sent between Airflow's processes and stored in every
-        metadata database: NaN and infinity, which stand for a loss that diverged, become None.
+        if a time is missing) and ``metrics`` (the last checkpoint's record as the service sent it, or None).
+        Every metadata database can store it, whatever the service sent: NaN and infinity, which mean that the
+        loss diverged, become None.
     """
     duration = None
     if job.created_at is not None and job.updated_at is not None:
@@ -42,11 +41,11 @@ def summarise(job: FineTuneJob, metrics: JobMetrics | None) -> dict[str, Any]:
 
 
 def _storable(value: Any, depth: int = 0) -> Any:
-    # A trigger's event that cannot be stored ends the triggerer's process, again after each restart.
+    # An event that cannot be stored ends the triggerer's process, and again after each restart.
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, int) and value.bit_length() > 63:
-        # Airflow's processes send one another integers of 64 bits.
+        # Airflow's processes send each other 64-bit integers.
         return float(value) if value.bit_length() < 1024 else None
     if isinstance(value, str):
         return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
@@ -60,7 +59,7 @@ def _storable(value: Any, depth: int = 0) -> Any:
 
 
 def describe_summary(summary: dict[str, Any]) -> str:
-    """Return one log line that holds what a person wants to know of a finished job."""
+    """Return one log line with what a person wants to know about a finished job."""
     parts = [f"Job {summary['job_id']} is {summary['status']}"]
     if summary["duration_seconds"] is not None:
         parts.append(f"after {summary['duration_seconds']:.0f} s")
@@ -71,8 +70,5 @@ def describe_summary(summary: dict[str, Any]) -> str:
 
 
 def describe_record(record: Any) -> str:
-    """
-    Return a metrics record as ``step 600, loss 0.41``; records are free-form, so unknown keys are
-    shown.
-    """
+    """Return a metrics record as ``step 600, loss 0.41``. Records are free-form, so every key is shown."""
     return ", ".join(f"{key} {value}" for key, value in record.items())

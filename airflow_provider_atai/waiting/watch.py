@@ -1,12 +1,13 @@
-"""One waiter's memory of one job: applies the policy, and logs what a person wants to see."""
+"""One waiter's memory of one job. It applies the policy, and logs what a person wants to see."""
 
 from __future__ import annotations
 
+import logging
 import random
 import zlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_atai.api.fine_tune import JobStatus
 from airflow_provider_atai.errors import AtaiError, AtaiRateLimitError
@@ -24,18 +25,23 @@ TRAINING_STATUSES = frozenset({"RUNNING", "FINALIZING", "STOPPING"})
 
 class JobWatch:
     """
-    Follow one job through a series of looks.
+    Follow one job through a series of polls.
 
-    It does no I/O, so that the worker's loop and the trigger's share it.
+    It does no I/O, so the worker's loop and the trigger's share it.
 
     :param job_id: the job.
     :param limits: deadline, interval and tolerance of this wait.
     :param log: the task's or the trigger's logger.
-    :param jitter: gives numbers in [0, 1).
+    :param jitter: returns numbers in [0, 1).
     """
 
     def __init__(
-        self, job_id: str, *, limits: WaitLimits, log: Any, jitter: Callable[[], float] = random.random
+        self,
+        job_id: str,
+        *,
+        limits: WaitLimits,
+        log: logging.Logger,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self.job_id = job_id
         self.limits = limits
@@ -45,44 +51,44 @@ class JobWatch:
         self._state = WaitState()
         self._job: FineTuneJob | None = None
         self._reason: str | None = None
-        self._looked_at: datetime | None = None
+        self._polled_at: datetime | None = None
         self._logged: set[str] = set()
 
     def judge(self, seen: FineTuneJob | AtaiError, now: datetime) -> Decision:
-        """Decide what comes after a look, remember it, and log what changed."""
+        """Decide what to do after a poll, remember it, and log what changed."""
         before = self._state
         decision = decide(seen, state=before, limits=self.limits, now=now, jitter=self._jitter())
         self._state = decision.state
         self.delay = decision.delay
         if isinstance(seen, AtaiError):
             self._reason = str(seen)
-            self._log_trouble(seen, before, decision)
+            self._log_error(seen, before, decision)
         else:
             self._job = seen
             self._reason = None
-            self._log_answer(seen, before, now)
+            self._log_status(seen, before, now)
         return decision
 
     def result(self, ending: Ending, metrics: JobMetrics | None = None) -> WaitResult:
-        """Return how the wait ended, with the job's summary where the last look showed the job."""
-        seen_last = self._job is not None and self._reason is None
+        """Return how the wait ended, with the job's summary if the last poll showed the job."""
+        job = self._job if self._reason is None else None
         return WaitResult(
             ending=ending,
             job_id=self.job_id,
             status=self._state.status,
             reason=self._reason,
-            summary=summarise(self._job, metrics) if self._job is not None and seen_last else None,
+            summary=None if job is None else summarise(job, metrics),
         )
 
     def metrics_due(self, now: datetime) -> bool:
         """
-        Tell whether to ask for checkpoints at this look: at most every five minutes.
+        Return whether to read the metrics after this poll: at most every five minutes.
 
-        Time is cut into slots of five minutes, shifted per job so that many waiters do not ask at once, and
-        the first look in a slot asks. That needs no memory, which a sensor in reschedule mode does not have.
+        Time is cut into slots of five minutes, shifted per job so that many waiters do not ask at once. The
+        first poll in a slot asks. That needs no memory; a sensor in reschedule mode has none.
         """
-        previous = self._looked_at or now - timedelta(seconds=self.limits.poll_interval)
-        self._looked_at = now
+        previous = self._polled_at or now - timedelta(seconds=self.limits.poll_interval)
+        self._polled_at = now
         return self._state.status in TRAINING_STATUSES and self._slot(previous) != self._slot(now)
 
     def _slot(self, moment: datetime) -> int:
@@ -90,18 +96,18 @@ class JobWatch:
         return int(moment.timestamp() + shift) // METRICS_INTERVAL
 
     def log_metrics(self, metrics: JobMetrics) -> None:
-        """Log the checkpoints that came since the last call."""
+        """Log the checkpoints that are new since the last call."""
         for position, record in enumerate(metrics.records):
-            # Records are free-form: one without a step is told apart by where it stands.
+            # Records are free-form: one without a step is recognised by its position.
             checkpoint = repr(record.get("step", f"record {position}"))
             if checkpoint not in self._logged:
                 self._logged.add(checkpoint)
                 self._log.info("Job %s: checkpoint: %s", self.job_id, describe_record(record))
 
-    def _log_answer(self, job: FineTuneJob, before: WaitState, now: datetime) -> None:
+    def _log_status(self, job: FineTuneJob, before: WaitState, now: datetime) -> None:
         if before.outage_since is not None:
             self._log.info(
-                "Job %s can be read again, after %s and %d failed looks.",
+                "Job %s can be read again after %s and %d failed polls.",
                 self.job_id,
                 _span(now - before.outage_since),
                 before.failures,
@@ -122,21 +128,21 @@ class JobWatch:
                 self.limits.deadline or "there is none",
             )
 
-    def _log_trouble(self, error: AtaiError, before: WaitState, decision: Decision) -> None:
+    def _log_error(self, error: AtaiError, before: WaitState, decision: Decision) -> None:
         if decision.ending is not None:
             return
         if decision.reread_connection:
             self._log.warning(
-                "The key was refused while waiting for job %s (%s). Reading the connection again once, in "
-                "case the key was rotated.",
+                "The service refused the key while waiting for job %s (%s). Reading the connection again "
+                "once, in case the key was rotated.",
                 self.job_id,
                 error,
             )
         elif isinstance(error, AtaiRateLimitError):
-            self._log.info("The API asks for patience; next look in %.0f s.", decision.delay)
+            self._log.info("The API asks for a pause. The next poll is in %.0f s.", decision.delay)
         elif before.outage_since is None:
             self._log.warning(
-                "Job %s cannot be read: %s. The job itself is not affected. Trying again for up to %s.",
+                "Job %s cannot be read: %s. The job itself is not affected. Polling goes on for up to %s.",
                 self.job_id,
                 error,
                 _span(timedelta(seconds=self.limits.outage_tolerance)),

@@ -10,7 +10,7 @@ from airflow_provider_atai.datasets import checks
 from airflow_provider_atai.datasets.checks import ContentCheck, check_for, json_fault
 
 
-def look(suffix: str, content: bytes, *, block: int = 1024) -> ContentCheck:
+def run_check(suffix: str, content: bytes, *, block: int = 1024) -> ContentCheck:
     check = check_for(suffix)
     for start in range(0, len(content), block):
         check.feed(content[start : start + block])
@@ -34,8 +34,8 @@ def look(suffix: str, content: bytes, *, block: int = 1024) -> ContentCheck:
     ],
 )
 @pytest.mark.parametrize("block", [1, 7, 1024])
-def test_good_lines(content: bytes, block: int) -> None:
-    assert look(".jsonl", content, block=block).faults == []
+def test_valid_lines_have_no_faults(content: bytes, block: int) -> None:
+    assert run_check(".jsonl", content, block=block).faults == []
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,16 @@ def test_good_lines(content: bytes, block: int) -> None:
         (b'{"a": 1}\n   \n', ["line 2: empty"]),
         (
             b'{"a": NaN}\n[-Infinity]\n',
-            ["line 1: not JSON (NaN is no JSON value)", "line 2: not JSON (-Infinity is no JSON value)"],
+            [
+                "line 1: not JSON (NaN is not a JSON value)",
+                "line 2: not JSON (-Infinity is not a JSON value)",
+            ],
         ),
         (
             b'\xef\xbb\xbf{"a": 1}\n',
             ["line 1: starts with a byte order mark; save the file as UTF-8 without it"],
         ),
+        (b"{}\n\xef\xbb\xbf{}\n", ["line 2: not JSON (Expecting value at column 1)"]),
         (b'{"a": "\xe4"}\n', ["line 1: not UTF-8 (byte 8: invalid continuation byte)"]),
         (
             '{"a": 1}\n'.encode("utf-16-le"),
@@ -71,27 +75,27 @@ def test_good_lines(content: bytes, block: int) -> None:
     ],
 )
 @pytest.mark.parametrize("block", [1, 1024])
-def test_bad_lines_are_named_with_the_reason(content: bytes, faults: list[str], block: int) -> None:
-    assert look(".jsonl", content, block=block).faults == faults
+def test_each_bad_line_is_reported_with_the_reason(content: bytes, faults: list[str], block: int) -> None:
+    assert run_check(".jsonl", content, block=block).faults == faults
 
 
-def test_the_content_itself_is_not_repeated() -> None:
-    check = look(".jsonl", b'{"patient": "Doe" "x"}\nsecret\n{"a": "\xe4secret"}\n')
+def test_faults_never_quote_the_content() -> None:
+    check = run_check(".jsonl", b'{"patient": "Doe" "x"}\nsecret\n{"a": "\xe4secret"}\n')
     assert len(check.faults) == 3
     assert "Doe" not in str(check.faults)
     assert "secret" not in str(check.faults)
 
 
-def test_only_the_first_bad_lines_are_named() -> None:
-    check = look(".jsonl", b"{}\n" * 10 + b"x\n" * 1000 + b"{}\n")
+def test_only_the_first_five_bad_lines_are_reported() -> None:
+    check = run_check(".jsonl", b"{}\n" * 10 + b"x\n" * 1000 + b"{}\n")
     assert [fault.partition(":")[0] for fault in check.faults] == [f"line {line}" for line in range(11, 16)]
     assert check.is_settled
 
 
-def test_a_line_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_line_ends_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "LARGEST_JSON", 100)
-    assert look(".jsonl", b"{}\n[" + b" " * 94 + b"]\n", block=10).faults == []
-    check = look(".jsonl", b"{}\n" + b" " * 200, block=10)
+    assert run_check(".jsonl", b"{}\n[" + b" " * 98 + b"]\n", block=10).faults == []
+    check = run_check(".jsonl", b"{}\n" + b" " * 200, block=10)
     assert check.faults == ["line 2: longer than 100 bytes"]
     assert check.is_settled
 
@@ -99,69 +103,73 @@ def test_a_line_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 @given(
     st.lists(st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)), st.integers(1, 20)
 )
-def test_whatever_json_makes_is_taken_in_blocks_of_any_size(values: list[object], block: int) -> None:
+def test_any_valid_json_lines_pass_whatever_the_block_size(values: list[object], block: int) -> None:
     content = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values).encode(
         "utf-8", "replace"
     )
-    assert look(".jsonl", content, block=block).faults == []
+    assert run_check(".jsonl", content, block=block).faults == []
 
 
 @given(st.binary(max_size=60), st.integers(1, 20))
-def test_lines_are_judged_alike_in_blocks_of_any_size(content: bytes, block: int) -> None:
-    assert look(".jsonl", content, block=block).faults == look(".jsonl", content).faults
+def test_faults_do_not_depend_on_the_block_size(content: bytes, block: int) -> None:
+    assert run_check(".jsonl", content, block=block).faults == run_check(".jsonl", content).faults
 
 
 @given(st.binary(max_size=60), st.integers(1, 20))
-def test_text_is_refused_exactly_when_it_is_no_utf8(content: bytes, block: int) -> None:
+def test_text_is_refused_exactly_if_it_is_not_utf8(content: bytes, block: int) -> None:
     try:
         content.decode("utf-8")
         valid = True
     except UnicodeDecodeError:
         valid = False
     for size in (block, 1024):
-        assert (look(".csv", content, block=size).faults == []) is valid
+        assert (run_check(".csv", content, block=size).faults == []) is valid
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".txt"])
 @pytest.mark.parametrize("block", [1, 2, 1024])
-def test_text_that_is_no_utf8_is_named_by_its_line(suffix: str, block: int) -> None:
-    assert look(suffix, "a,ü\nb,✓\n".encode(), block=block).faults == []
-    (fault,) = look(suffix, "a,ü\nb,✓\n".encode() + b"c,\xff\nd,\xff\n", block=block).faults
+def test_text_that_is_not_utf8_is_reported_with_its_line(suffix: str, block: int) -> None:
+    assert run_check(suffix, "a,ü\nb,✓\n".encode(), block=block).faults == []
+    (fault,) = run_check(suffix, "a,ü\nb,✓\n".encode() + b"c,\xff\nd,\xff\n", block=block).faults
     assert fault == "line 3: not UTF-8 (invalid start byte)"
-    (fault,) = look(suffix, b"a\nb\xe2\x9c", block=block).faults
+    (fault,) = run_check(suffix, b"a\nb\xe2\x9c", block=block).faults
     assert fault == "line 2: not UTF-8 (unexpected end of data)"
 
 
 @pytest.mark.parametrize("block", [1, 3, 1024])
-def test_json_documents(block: int) -> None:
-    assert look(".json", b'{"a":\n [1, 2]}\n', block=block).faults == []
-    assert look(".json", b'{"a":\n [1, 2}\n', block=block).faults == [
+def test_a_json_document_is_one_json_text(block: int) -> None:
+    assert run_check(".json", b'{"a":\n [1, 2]}\n', block=block).faults == []
+    assert run_check(".json", b'{"a":\n [1, 2}\n', block=block).faults == [
         "not JSON (Expecting ',' delimiter at line 2, column 7)"
     ]
-    assert look(".json", b"{}\n{}\n", block=block).faults == ["not JSON (Extra data at line 2, column 1)"]
-    assert look(".json", b'{"a": "\xff"}', block=block).faults == ["line 1: not UTF-8 (invalid start byte)"]
-    assert look(".json", b" \n", block=block).faults == ["empty"]
+    assert run_check(".json", b"{}\n{}\n", block=block).faults == [
+        "not JSON (Extra data at line 2, column 1)"
+    ]
+    assert run_check(".json", b'{"a": "\xff"}', block=block).faults == [
+        "line 1: not UTF-8 (invalid start byte)"
+    ]
+    assert run_check(".json", b" \n", block=block).faults == ["empty"]
 
 
-def test_a_large_json_document_is_only_decoded_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_json_document_is_only_decoded_and_the_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "LARGEST_JSON", 100)
-    assert look(".json", b"[" + b" " * 98 + b"]", block=10).note is None
-    check = look(".json", b"[" + b" " * 200, block=10)
+    assert run_check(".json", b"[" + b" " * 98 + b"]", block=10).note is None
+    check = run_check(".json", b"[" + b" " * 200, block=10)
     assert check.faults == []
-    assert check.note == "It is larger than 100 bytes, so that only its encoding was checked."
-    assert look(".json", b"[" + b" " * 200 + b"\xff", block=10).faults == [
+    assert check.note == "It is larger than 100 bytes, so only its encoding was checked."
+    assert run_check(".json", b"[" + b" " * 200 + b"\xff", block=10).faults == [
         "line 1: not UTF-8 (invalid start byte)"
     ]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".mp4"])
-def test_media_are_not_looked_into(suffix: str) -> None:
-    check = look(suffix, b"\xff\x00\nnot JSON")
+def test_the_content_of_media_is_not_checked(suffix: str) -> None:
+    check = run_check(suffix, b"\xff\x00\nnot JSON")
     assert (check.faults, check.note, check.is_settled) == ([], None, False)
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_byte_order_mark_is_only_one_at_the_start(first: bool) -> None:
+def test_a_byte_order_mark_is_recognised_only_at_the_start(first: bool) -> None:
     fault = json_fault(b"\xef\xbb\xbf{}", first=first)
     assert fault is not None
     assert ("byte order mark" in fault) is first

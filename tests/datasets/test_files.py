@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_atai.datasets import files
+from airflow_provider_atai.datasets.checks import JsonLinesCheck
 from airflow_provider_atai.datasets.files import check_file_id, content_file_id, inspect_file, suffix_of
 from airflow_provider_atai.errors import DatasetFileError, PermanentError, SourceChangedError
 
@@ -28,7 +29,7 @@ def write(tmp_path: Path) -> Callable[..., str]:
     return write
 
 
-def test_what_a_file_is(write: Callable[..., str]) -> None:
+def test_an_inspected_file_has_its_type_size_hash_and_id(write: Callable[..., str]) -> None:
     path = write("Training set.JSONL")
     file = inspect_file(path)
     assert file.path == path
@@ -56,7 +57,7 @@ def test_what_a_file_is(write: Callable[..., str]) -> None:
         (".JPG", "image/jpeg"),
     ],
 )
-def test_the_type_goes_by_the_suffix(write: Callable[..., str], suffix: str, file_type: str) -> None:
+def test_the_suffix_decides_the_type(write: Callable[..., str], suffix: str, file_type: str) -> None:
     file = inspect_file(write(f"a{suffix}", b"{}"))
     assert file.file_type == file_type
     assert file.file_id.endswith(suffix.lower())
@@ -65,14 +66,14 @@ def test_the_type_goes_by_the_suffix(write: Callable[..., str], suffix: str, fil
 @pytest.mark.parametrize(
     "path", ["a.yaml", "a.jsonl.gz", "a", "a.", ".jsonl", "/dir.jsonl/a", "jsonl", "a.jsonl/", "a.jsonl ", ""]
 )
-def test_other_suffixes_are_refused_with_those_that_are_taken(path: str) -> None:
+def test_another_suffix_is_refused_and_the_valid_ones_are_listed(path: str) -> None:
     with pytest.raises(
-        DatasetFileError, match=r"none of the suffixes that the service takes \(.jsonl .json .csv"
+        DatasetFileError, match=r"has none of the suffixes that the service takes \(.jsonl .json .csv"
     ):
         suffix_of(path)
 
 
-def test_a_list_that_became_text_is_explained() -> None:
+def test_a_list_rendered_as_text_is_explained() -> None:
     with pytest.raises(DatasetFileError, match="a list that was rendered as text"):
         suffix_of("['a.jsonl', 'b.jsonl']")
 
@@ -99,46 +100,46 @@ def test_a_list_that_became_text_is_explained() -> None:
         ("train-0123456789ab.jsonl", "train-0123456789ab"),
     ],
 )
-def test_a_file_id_is_a_harmless_name_with_the_hash(path: str, stem: str) -> None:
+def test_a_content_file_id_is_a_plain_name_with_the_hash(path: str, stem: str) -> None:
     assert content_file_id(path, SHA256) == f"{stem}-{SHA256[:12]}.jsonl"
 
 
-def test_no_path_can_be_written_that_makes_the_id_of_another_content(write: Callable[..., str]) -> None:
+def test_no_path_can_forge_the_id_of_other_content(write: Callable[..., str]) -> None:
     target = inspect_file(write("train.jsonl")).file_id
     forged = inspect_file(write(target, b'{"forged": 1}\n')).file_id
     assert forged != target
 
 
 @pytest.mark.parametrize("file_id", ["a.jsonl", "A_b-1.2.jsonl", "x.JSONL", "_.jsonl"])
-def test_own_file_ids(file_id: str) -> None:
+def test_an_authors_plain_file_id_is_accepted(file_id: str) -> None:
     check_file_id(file_id, "/data/train.jsonl")
 
 
 @pytest.mark.parametrize(
     ("file_id", "complaint"),
     [
-        ("dir/a.jsonl", "no plain file name"),
-        ("..\\a.jsonl", "no plain file name"),
-        ("../a.jsonl", "no plain file name"),
-        ("..", "no plain file name"),
-        (".jsonl", "no plain file name"),
-        ("a b.jsonl", "no plain file name"),
-        ("a.jsonl\n", "no plain file name"),
-        ("-a.jsonl", "no plain file name"),
-        ("ä.jsonl", "no plain file name"),
-        ("", "no plain file name"),
-        (5, "no plain file name"),
+        ("dir/a.jsonl", "not a plain file name"),
+        ("..\\a.jsonl", "not a plain file name"),
+        ("../a.jsonl", "not a plain file name"),
+        ("..", "not a plain file name"),
+        (".jsonl", "not a plain file name"),
+        ("a b.jsonl", "not a plain file name"),
+        ("a.jsonl\n", "not a plain file name"),
+        ("-a.jsonl", "not a plain file name"),
+        ("ä.jsonl", "not a plain file name"),
+        ("", "not a plain file name"),
+        (5, "not a plain file name"),
         ("a.csv", "does not end in .jsonl as /data/train.jsonl does. Write a.jsonl"),
         ("a", "does not end in .jsonl as /data/train.jsonl does. Write a.jsonl"),
         ("x" * 200 + ".jsonl", "has 206 characters; use at most 200"),
     ],
 )
-def test_own_file_ids_that_are_refused(file_id: object, complaint: str) -> None:
+def test_an_authors_bad_file_id_is_refused(file_id: object, complaint: str) -> None:
     with pytest.raises(DatasetFileError, match=complaint):
         check_file_id(file_id, "/data/train.jsonl")
 
 
-def test_an_own_file_id_is_kept(write: Callable[..., str]) -> None:
+def test_an_authors_file_id_is_kept(write: Callable[..., str]) -> None:
     assert inspect_file(write("train.jsonl"), file_id="mine.jsonl").file_id == "mine.jsonl"
     with pytest.raises(DatasetFileError, match="does not end in"):
         inspect_file(write("train.jsonl"), file_id="mine.csv")
@@ -151,73 +152,86 @@ def test_an_empty_file_is_refused(write: Callable[..., str], name: str, validate
         inspect_file(write(name, b""), validate=validate)
 
 
-def test_a_missing_file_is_named_with_where_it_was_looked_for(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_current_directory(tmp_path: Path) -> None:
     with pytest.raises(DatasetFileError, match=f"gone.jsonl does not exist on this worker.*{Path.cwd()}"):
         inspect_file(str(tmp_path / "gone.jsonl"))
     with pytest.raises(DatasetFileError, match="does not exist"):
         inspect_file(str(tmp_path / "file.txt" / "gone.jsonl"))
-    with pytest.raises(DatasetFileError, match="is no path"):
+    with pytest.raises(DatasetFileError, match="is not a path"):
         inspect_file("a\x00b.jsonl")
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_a_directory_pipe_or_socket_is_refused(tmp_path: Path) -> None:
     directory = tmp_path / "dir.jsonl"
     directory.mkdir()
     with pytest.raises(DatasetFileError, match="is a directory"):
         inspect_file(str(directory))
     pipe = tmp_path / "pipe.jsonl"
     os.mkfifo(pipe)
-    with pytest.raises(DatasetFileError, match="is no regular file"):
+    with pytest.raises(DatasetFileError, match="is not a regular file"):
         inspect_file(str(pipe))
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s.jsonl"))
-        with pytest.raises(DatasetFileError, match="is no regular file"):
+        with pytest.raises(DatasetFileError, match="is not a regular file"):
             inspect_file(str(tmp_path / "s.jsonl"))
 
 
-def test_a_file_that_may_not_be_read(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    # Permission bits do not stop root, as whom tests often run.
+def test_a_file_without_read_permission_is_refused(
+    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Permission bits do not stop root, and tests often run as root.
     def refuse(self: Path, *args: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     path = write("a.jsonl")
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(DatasetFileError, match="may not be read by the user of this worker"):
+    with pytest.raises(DatasetFileError, match="cannot be read by this worker's user"):
         inspect_file(path)
 
 
-def test_bad_lines_are_named_and_the_way_out(write: Callable[..., str]) -> None:
+def test_the_error_lists_bad_lines_and_what_to_do(write: Callable[..., str]) -> None:
     path = write("a.jsonl", b'{"a": 1}\nnope\n{"b": 2}\n{"c"\n')
     with pytest.raises(DatasetFileError) as caught:
         inspect_file(path)
     assert str(caught.value) == (
-        f"{path} cannot be used as it is: line 2: not JSON (Expecting value at column 1); "
+        f"{path} is not a valid dataset file: line 2: not JSON (Expecting value at column 1); "
         "line 4: not JSON (Expecting ':' delimiter at column 5). "
         "Correct it, or pass validate=False to send it anyway."
     )
     assert isinstance(caught.value, PermanentError)
 
 
-def test_many_bad_lines_end_the_reading(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_five_bad_lines_end_the_reading(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks: list[bytes] = []
+    feed = JsonLinesCheck.feed
+
+    def noted(check: JsonLinesCheck, block: bytes) -> None:
+        blocks.append(block)
+        feed(check, block)
+
+    monkeypatch.setattr(JsonLinesCheck, "feed", noted)
     monkeypatch.setattr(files, "_BLOCK", 16)
     with pytest.raises(DatasetFileError, match=r"line 5: .*\. There may be more\.") as caught:
         inspect_file(write("a.jsonl", b"x\n" * 100))
     assert "line 6" not in str(caught.value)
+    assert blocks == [b"x\n" * 8]
 
 
-def test_without_validation_anything_is_taken(write: Callable[..., str]) -> None:
+def test_without_validation_any_content_is_accepted(write: Callable[..., str]) -> None:
     file = inspect_file(write("a.jsonl", b"\xff\nnot JSON"), validate=False)
     assert file.num_bytes == 10
     assert inspect_file(write("b.csv", b"\xff"), validate=False).num_bytes == 1
 
 
-def test_what_was_not_checked_is_noted(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_note_says_what_was_not_checked(
+    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("airflow_provider_atai.datasets.checks.LARGEST_JSON", 10)
     assert "only its encoding" in str(inspect_file(write("a.json", b"[" + b" " * 10)).note)
 
 
 @pytest.mark.parametrize("change", ["content", "time", "gone", "replaced"])
-def test_a_change_after_the_inspection_is_noticed(write: Callable[..., str], change: str) -> None:
+def test_a_change_after_the_inspection_is_detected(write: Callable[..., str], change: str) -> None:
     path = Path(write("a.jsonl"))
     file = inspect_file(str(path))
     if change == "content":
@@ -234,7 +248,7 @@ def test_a_change_after_the_inspection_is_noticed(write: Callable[..., str], cha
         file.check_unchanged()
 
 
-def test_a_change_during_the_inspection_is_noticed(
+def test_a_change_during_the_inspection_is_detected(
     write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = Path(write("a.jsonl"))

@@ -32,7 +32,7 @@ PATH = "s3://storage@bucket/data/train.jsonl"
 
 
 class Storage:
-    """An S3 server in a thread of this process, its one bucket, and the requests that it got."""
+    """An S3 server in a thread of this process, its only bucket, and the requests that it received."""
 
     def __init__(self) -> None:
         from werkzeug.serving import make_server
@@ -58,7 +58,7 @@ class Storage:
         self.requests.clear()
 
     def ranges(self) -> list[int]:
-        """Return how many bytes each request for a part of a file asked for."""
+        """Return how many bytes each range request asked for."""
         asked = [re.fullmatch(r"bytes=(\d+)-(\d+)", one["range"]) for one in self.requests if one["range"]]
         return [int(found[2]) - int(found[1]) + 1 for found in asked if found]
 
@@ -90,7 +90,7 @@ def server() -> Iterator[Storage]:
 def storage(
     server: Storage, atai_emulator: EmulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Storage]:
-    """A bucket that the Airflow connection ``storage`` leads to."""
+    """A bucket behind the Airflow connection ``storage``."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     connection = {
@@ -119,7 +119,7 @@ def stored(emulator: EmulatorControl, file_id: str) -> bytes:
         return b"".join(FilesApi(client).stream(file_id))
 
 
-def test_it_is_read_by_ranges_and_sent_in_parts(
+def test_a_file_is_read_in_ranges_and_sent_in_parts(
     storage: Storage, atai_emulator: EmulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "StagedSource", None)
@@ -136,7 +136,7 @@ def test_it_is_read_by_ranges_and_sent_in_parts(
     assert {one["method"] for one in storage.requests} <= {"HEAD", "GET"}
 
 
-def test_what_is_there_already_is_read_once(storage: Storage, atai_emulator: EmulatorControl) -> None:
+def test_a_file_that_is_already_stored_is_read_once(storage: Storage, atai_emulator: EmulatorControl) -> None:
     storage.put(LINES)
     first = upload()
     storage.requests.clear()
@@ -145,7 +145,7 @@ def test_what_is_there_already_is_read_once(storage: Storage, atai_emulator: Emu
     assert sum(storage.ranges()) < 2 * len(LINES)
 
 
-def test_several_files_are_one_dataset(storage: Storage, atai_emulator: EmulatorControl) -> None:
+def test_several_files_make_one_dataset(storage: Storage, atai_emulator: EmulatorControl) -> None:
     storage.put(b'{"a": 1}\n', "one.jsonl")
     storage.put(b'{"a": 2}\n', "two.jsonl")
     dataset = upload(["s3://storage@bucket/one.jsonl", "s3://storage@bucket/two.jsonl"])
@@ -181,7 +181,9 @@ def test_a_file_that_changes_while_it_is_sent_is_refused(
         ("s3://storage@bucket/data.jsonl", "is a directory"),
     ],
 )
-def test_what_is_not_there(storage: Storage, atai_emulator: EmulatorControl, path: str, says: str) -> None:
+def test_a_missing_file_bucket_or_a_directory_is_refused(
+    storage: Storage, atai_emulator: EmulatorControl, path: str, says: str
+) -> None:
     storage.put(LINES)
     storage.put(b"x", "data.jsonl/part-0")
     with pytest.raises(AirflowFailException, match=says):
@@ -189,7 +191,7 @@ def test_what_is_not_there(storage: Storage, atai_emulator: EmulatorControl, pat
     assert atai_emulator.requests() == []
 
 
-def test_bad_lines_are_named_before_anything_is_sent(
+def test_bad_lines_are_reported_before_anything_is_sent(
     storage: Storage, atai_emulator: EmulatorControl
 ) -> None:
     storage.put(LINES[:1000] + b"\n{]\n")
@@ -198,7 +200,7 @@ def test_bad_lines_are_named_before_anything_is_sent(
     assert atai_emulator.requests() == []
 
 
-def test_a_store_that_is_down_can_be_tried_again(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_store_is_retryable(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = json.loads(os.environ["AIRFLOW_CONN_STORAGE"])
     connection["extra"] |= {
         "endpoint_url": "http://127.0.0.1:1",
@@ -206,5 +208,5 @@ def test_a_store_that_is_down_can_be_tried_again(storage: Storage, monkeypatch: 
     }
     # Airflow keeps the file system of a connection for the whole process.
     monkeypatch.setenv("AIRFLOW_CONN_DOWN", json.dumps(connection))
-    with pytest.raises(RetryableError, match="could not be looked at"):
+    with pytest.raises(RetryableError, match="could not be inspected"):
         upload(PATH.replace("storage@", "down@"))

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Hashable
 from pathlib import Path
-from typing import BinaryIO
+from types import SimpleNamespace
+from typing import BinaryIO, cast
+from unittest import mock
 
 import pytest
 
 from airflow_provider_atai.datasets import files
 from airflow_provider_atai.datasets.files import inspect_file
-from airflow_provider_atai.datasets.sources import LocalSource, ObjectStorageSource, source_of
+from airflow_provider_atai.datasets.sources import LocalSource, ObjectStorageSource, StagedSource, source_of
 from airflow_provider_atai.errors import DatasetFileError, SourceUnreadableError
 
 
@@ -23,12 +27,12 @@ from airflow_provider_atai.errors import DatasetFileError, SourceUnreadableError
         ("local:///data/a.jsonl", ObjectStorageSource),
     ],
 )
-def test_where_a_path_leads(path: str, kind: type) -> None:
+def test_the_scheme_decides_the_source(path: str, kind: type) -> None:
     assert type(source_of(path)) is kind
 
 
 @pytest.mark.parametrize("path", ["file://a.jsonl", "file://data/a.jsonl", "file://"])
-def test_a_file_url_is_absolute(path: str) -> None:
+def test_a_relative_file_url_is_refused(path: str) -> None:
     with pytest.raises(DatasetFileError, match="Write file:///directory/name"):
         source_of(path)
 
@@ -44,18 +48,18 @@ def test_a_file_url_and_its_path_are_the_same_file(tmp_path: Path) -> None:
     )
 
 
-def test_a_store_without_a_provider_says_what_is_missing() -> None:
+def test_a_store_without_its_airflow_provider_names_the_provider() -> None:
     source = source_of("nosuchstore://bucket/a.jsonl")
     for call in (source.signature, source.open):
         with pytest.raises(DatasetFileError, match=r"Is the Airflow provider for nosuchstore:// installed\?"):
             call()
 
 
-def test_a_path_that_cannot_be_one_says_so(tmp_path: Path) -> None:
+def test_an_impossible_path_is_refused(tmp_path: Path) -> None:
     loop = tmp_path / "loop.jsonl"
     loop.symlink_to(loop)
     for path in (str(loop), f"{tmp_path}/{'x' * 300}.jsonl"):
-        with pytest.raises(DatasetFileError, match="is no path of a file"):
+        with pytest.raises(DatasetFileError, match="is not the path of a file"):
             inspect_file(path)
 
 
@@ -63,7 +67,7 @@ def test_a_path_that_cannot_be_one_says_so(tmp_path: Path) -> None:
     ("error", "kind"),
     [(PermissionError("denied"), DatasetFileError), (OSError(5, "I/O"), SourceUnreadableError)],
 )
-def test_a_file_that_can_be_looked_at_and_not_read(
+def test_a_file_that_exists_but_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, kind: type[Exception]
 ) -> None:
     path = tmp_path / "a.jsonl"
@@ -81,8 +85,57 @@ def test_a_file_that_can_be_looked_at_and_not_read(
         inspect_file(str(path))
 
 
+class OneWayStream(io.BytesIO):
+    """A stream that cannot seek, whatever it claims."""
+
+    claims_to_seek = False
+
+    def seekable(self) -> bool:
+        return self.claims_to_seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        raise io.UnsupportedOperation("seek")
+
+
+@pytest.mark.parametrize("claims_to_seek", [False, True])
+def test_a_file_that_can_only_be_read_from_start_to_end_is_copied_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, claims_to_seek: bool
+) -> None:
+    content = b'{"a": 1}\n' * 10_000
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+
+    class OneWaySource(LocalSource):
+        def open(self) -> BinaryIO:
+            return OneWayStream(content)
+
+    monkeypatch.setattr(OneWayStream, "claims_to_seek", claims_to_seek)
+    monkeypatch.setattr(files, "source_of", OneWaySource)
+    monkeypatch.setattr(files, "_BLOCK", 1000)
+    file = inspect_file(str(path))
+    assert (file.num_bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    # Parts are read at once by several threads, each at its own position.
+    with file.open() as one, file.open() as other:
+        one.seek(50_000)
+        assert other.read(30_000) == content[:30_000]
+        assert one.read(30_000) == content[50_000:80_000]
+        assert other.read() == content[30_000:]
+    path.unlink()
+    file.check_unchanged()
+
+
+def test_a_copy_is_complete_even_if_the_disk_takes_a_block_in_pieces() -> None:
+    source = StagedSource()
+    disk = source._copy
+    source._copy = cast("io.FileIO", SimpleNamespace(write=lambda block: disk.write(block[:3])))
+    source.write(b"0123456789")
+    source._copy = disk
+    with source.open() as stream:
+        assert stream.read() == b"0123456789"
+
+
 class TestObjectStorage:
-    """``file`` is the one store that every Airflow version opens without another package."""
+    """``file`` is the only store that every Airflow version opens without another package."""
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
@@ -90,7 +143,7 @@ class TestObjectStorage:
         path.write_bytes(b'{"a": 1}\n')
         return path
 
-    def test_a_stream_that_can_seek(self, path: Path) -> None:
+    def test_the_stream_can_seek(self, path: Path) -> None:
         source = ObjectStorageSource(f"file://{path}")
         with source.open() as stream:
             stream.seek(5)
@@ -105,8 +158,18 @@ class TestObjectStorage:
         path.write_bytes(b'{"a": 12}\n')
         assert source.signature() != before
 
-    def test_what_is_not_there(self, path: Path) -> None:
+    def test_a_missing_file_or_a_directory_is_refused(self, path: Path) -> None:
         with pytest.raises(DatasetFileError, match="does not exist"):
             ObjectStorageSource(f"file://{path}.gone").signature()
         with pytest.raises(DatasetFileError, match="is a directory"):
             ObjectStorageSource(f"file://{path.parent}").signature()
+
+    def test_the_store_is_asked_anew_and_read_in_small_blocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = mock.Mock(path="bucket/a.jsonl")
+        path.fs.info.return_value = {"size": 9}
+        monkeypatch.setattr(ObjectStorageSource, "_path", lambda source: path)
+        source = ObjectStorageSource("s3://bucket/a.jsonl")
+        source.signature()
+        assert path.fs.mock_calls == [mock.call.invalidate_cache(path.path), mock.call.info(path.path)]
+        source.open()
+        path.open.assert_called_once_with("rb", block_size=4 * 1024 * 1024, cache_type="readahead")

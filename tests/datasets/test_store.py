@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_atai.emulator.control import EmulatorControl
 
 
-def test_tasks_that_store_the_same_file_at_once_all_succeed(
+def test_concurrent_tasks_that_store_the_same_file_all_succeed(
     atai_emulator: EmulatorControl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # They wait for each other, so time has to pass.

@@ -47,7 +47,7 @@ def write(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture(autouse=True)
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that clients would have slept."""
+    """The seconds that the clients would have slept."""
     slept: list[float] = []
     replace_sleep(monkeypatch, slept.append)
     return slept
@@ -76,7 +76,7 @@ def sent_parts(emulator: EmulatorControl) -> int:
 
 
 class TestUpload:
-    def test_one_file_is_one_dataset_of_a_job(
+    def test_one_file_makes_one_dataset_of_a_job(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         dataset = upload(write("train set.jsonl"))
@@ -118,14 +118,14 @@ class TestUpload:
             "video/mp4",
         ]
 
-    def test_the_same_file_twice_is_one(
+    def test_the_same_file_twice_is_sent_once(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         paths = (write("x/a.jsonl"), write("y/a.jsonl"), write("z/b.jsonl"), f"file://{write('x/a.jsonl')}")
         assert upload(paths)["file_ids"] == [content_id("a"), content_id("b")]
         assert sent_parts(atai_emulator) == 2
 
-    def test_unchanged_data_is_not_sent_again_and_changed_data_gets_another_id(
+    def test_unchanged_data_is_not_sent_again_and_changed_data_gets_a_new_id(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         first = upload(write("a.jsonl"))
@@ -147,14 +147,14 @@ class TestUpload:
     def test_a_file_in_object_storage(
         self, atai_emulator: EmulatorControl, write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # `file` is the one store that needs no other package, but has a shortcut that goes around the store.
+        # `file` is the only store that needs no other package, but a shortcut normally bypasses it.
         monkeypatch.setattr("airflow_provider_atai.datasets.files.source_of", ObjectStorageSource)
         atai_emulator.set_switches(part_size=7)
         assert upload(f"file://{write('a.jsonl')}")["file_ids"] == [content_id("a")]
         assert stored(atai_emulator) == [content_id("a")]
         assert sent_parts(atai_emulator) == 3
 
-    def test_the_connection_is_the_one_that_was_named(
+    def test_the_named_connection_is_used(
         self, atai_emulator: EmulatorControl, write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("AIRFLOW_CONN_ATAI_DEFAULT")
@@ -190,7 +190,7 @@ class TestUpload:
             upload(str(tmp_path / "gone.jsonl"))
         assert atai_emulator.requests() == []
 
-    def test_without_validation_the_content_is_the_authors_business(
+    def test_without_validation_any_content_but_none_is_sent(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         upload(write("a.jsonl", b"not JSON"), validate=False)
@@ -201,7 +201,7 @@ class TestUpload:
     @pytest.mark.parametrize(
         ("status", "retried"), [(400, False), (401, False), (403, False), (413, False), (500, True)]
     )
-    def test_what_a_retry_can_help(
+    def test_only_an_error_that_a_retry_can_help_is_retried(
         self, atai_emulator: EmulatorControl, write: Callable[..., str], status: int, retried: bool
     ) -> None:
         atai_emulator.add_fault(
@@ -219,7 +219,7 @@ class TestUpload:
             upload(write("a.jsonl"))
         assert atai_emulator.api_key not in str(caught.value)
 
-    def test_a_look_that_fails_is_not_a_file_that_is_missing(
+    def test_a_failed_metadata_call_does_not_mean_a_missing_file(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         atai_emulator.add_fault(method="GET", path="/files/metadata/*", effect="answer", status=503, count=9)
@@ -228,10 +228,10 @@ class TestUpload:
         assert stored(atai_emulator) == []
 
     @pytest.mark.parametrize("body", ["html", "empty"])
-    def test_a_404_of_any_shape_is_a_file_to_send(
+    def test_any_404_means_that_the_file_has_to_be_sent(
         self, atai_emulator: EmulatorControl, write: Callable[..., str], body: str
     ) -> None:
-        """What the service's own looks like is not documented, and initiate never overwrites."""
+        """The service's own 404 is not documented, and initiate never overwrites a file."""
         atai_emulator.add_fault(
             method="GET", path="/files/metadata/*", effect="answer", status=404, body=body, count=None
         )
@@ -253,17 +253,17 @@ class TestUpload:
         assert upload(write("a.jsonl"))["file_ids"] == stored(atai_emulator)
         assert sent_parts(atai_emulator) == 1
 
-    def test_another_task_stores_the_same_file_meanwhile(
+    def test_a_file_that_another_task_stored_meanwhile_is_used(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
-        # The first look says no, although the file is there by the time of the upload.
+        # The first metadata call finds nothing, although the file is there when the upload starts.
         upload(write("a.jsonl"))
         atai_emulator.add_fault(method="GET", path="/files/metadata/*", effect="answer", status=404, count=1)
         assert upload(write("a.jsonl"))["file_ids"] == [content_id("a")]
         assert sent_parts(atai_emulator) == 1
         assert atai_emulator.requests(path="*/initiate")[-1]["status"] == 409
 
-    def test_a_file_that_is_being_uploaded_is_not_there_yet(
+    def test_a_file_that_is_still_uploading_is_not_there_yet(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         upload(write("a.jsonl"))
@@ -277,14 +277,14 @@ class TestUpload:
         assert upload(write("a.jsonl"))["file_ids"] == [content_id("a")]
         assert len(atai_emulator.requests(path="*/initiate")) == 2
 
-    def test_a_name_held_by_an_unfinished_upload_of_another_kind(
+    def test_a_name_held_by_another_unfinished_upload_fails_at_once(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         atai_emulator.add_fault(method="POST", path="/files/uploads/initiate", effect="answer", status=409)
         with pytest.raises(AirflowFailException, match=r"refuses the name mine.*Choose another file_id"):
             upload(write("a.jsonl"), file_id="mine.jsonl")
 
-    def test_a_name_that_is_taken_by_a_file_that_does_not_show_yet(
+    def test_a_stored_file_that_is_not_shown_yet_is_waited_for(
         self, atai_emulator: EmulatorControl, write: Callable[..., str], naps: list[float]
     ) -> None:
         upload(write("a.jsonl"))
@@ -301,11 +301,11 @@ class TestUpload:
         ("status", "kind", "complaint"),
         [
             ("FILE_STATUS_CORRUPT", AirflowFailException, r"cannot be used \(status CORRUPT\). Delete it"),
-            ("Deleting", FileNotReadyError, "is deleting a file of the name"),
-            ("Deleted", FileNotReadyError, "is deleting a file of the name"),
+            ("Deleting", FileNotReadyError, "is deleting a file named"),
+            ("Deleted", FileNotReadyError, "is deleting a file named"),
         ],
     )
-    def test_a_stored_file_that_is_of_no_use(
+    def test_a_stored_file_that_cannot_be_used_is_an_error(
         self,
         *,
         atai_emulator: EmulatorControl,
@@ -334,23 +334,23 @@ class TestUpload:
         upload(write("a.jsonl"))
         assert sent_parts(atai_emulator) == 1
 
-    def test_a_stored_file_of_another_size_is_not_taken_for_ours(
+    def test_a_stored_file_of_another_size_is_another_file(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         upload(write("a.jsonl"))
         atai_emulator.add_fault(
             method="GET", path="/files/metadata/*", effect="merge", content={"num_bytes": 5}
         )
-        with pytest.raises(AirflowFailException, match=r"another file of the name .* \(5 bytes, here 18\)"):
+        with pytest.raises(AirflowFailException, match=r"another file named .* \(5 bytes, here 18\)"):
             upload(write("a.jsonl"))
         atai_emulator.clear_faults()
         atai_emulator.add_fault(
             method="GET", path="/files/metadata/*", effect="merge", content={"num_bytes": None}
         )
-        with pytest.raises(AtaiResponseError, match="does not say how large"):
+        with pytest.raises(AtaiResponseError, match="does not report the size"):
             upload(write("a.jsonl"))
 
-    def test_the_services_own_name_for_the_file_wins(
+    def test_the_name_that_the_service_returns_wins(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         atai_emulator.add_fault(
@@ -376,11 +376,11 @@ class TestOwnFileId:
         assert len(atai_emulator.requests(path="*/files/download/*")) == 1
 
     @pytest.mark.parametrize("content", [LINES.replace(b"1", b"7"), LINES * 2])
-    def test_other_content_under_the_name_is_refused(
+    def test_a_name_with_other_content_is_refused(
         self, atai_emulator: EmulatorControl, write: Callable[..., str], content: bytes
     ) -> None:
         upload(write("a.jsonl"), file_id="mine.jsonl")
-        with pytest.raises(AirflowFailException, match=r"another file of the name mine\.jsonl"):
+        with pytest.raises(AirflowFailException, match=r"another file named mine\.jsonl"):
             upload(write("a.jsonl", content), file_id="mine.jsonl")
         assert len(stored(atai_emulator)) == 1
 
@@ -402,7 +402,7 @@ class TestUploadArguments:
     @pytest.mark.parametrize(
         ("arguments", "complaint"),
         [
-            ({"path": "a.yaml"}, "none of the suffixes"),
+            ({"path": "a.yaml"}, "has none of the suffixes"),
             ({"path": ["a.jsonl", "b.parquet"]}, "b.parquet has none of the suffixes"),
             ({"path": []}, "non-empty list of strings"),
             ({"path": ""}, "non-empty strings"),
@@ -415,16 +415,16 @@ class TestUploadArguments:
             ({"split": None}, 'split must be "train" or "eval"'),
             ({"path": ["a.jsonl", "b.jsonl"], "file_id": "c.jsonl"}, "file_id names a single file"),
             ({"file_id": "a.csv"}, "does not end in .jsonl"),
-            ({"file_id": "../b.jsonl"}, "no plain file name"),
+            ({"file_id": "../b.jsonl"}, "not a plain file name"),
         ],
     )
-    def test_what_cannot_be_right_is_refused_when_the_dag_is_parsed(
+    def test_an_impossible_argument_is_refused_when_the_dag_is_parsed(
         self, arguments: dict[str, Any], complaint: str
     ) -> None:
         with pytest.raises(ValueError, match=complaint):
             UploadDatasetOperator(task_id="upload", **{"path": "a.jsonl", "name": "set", **arguments})
 
-    def test_templates_are_checked_only_when_they_are_filled_in(
+    def test_templates_are_checked_only_after_rendering(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1)):
@@ -449,12 +449,12 @@ class TestUploadArguments:
     @pytest.mark.parametrize(
         ("field", "value", "complaint"),
         [
-            ("path", "a.yaml", "none of the suffixes"),
+            ("path", "a.yaml", "has none of the suffixes"),
             ("path", "['a.jsonl']", "a list that was rendered as text"),
             ("path", [], "non-empty list of strings"),
             ("name", " ", "name must be a non-empty string"),
             ("split", "test", 'split must be "train" or "eval"'),
-            ("file_id", "a/b.jsonl", "no plain file name"),
+            ("file_id", "a/b.jsonl", "not a plain file name"),
         ],
     )
     def test_a_bad_rendered_value_fails_at_once(
@@ -480,7 +480,7 @@ class TestUploadArguments:
         operator.file_id = null
         assert operator.execute({})["file_ids"] == [content_id("a")]
 
-    def test_the_output_of_other_tasks_and_mapping(self) -> None:
+    def test_outputs_of_other_tasks_and_mapping_are_accepted(self) -> None:
         from airflow.providers.common.compat.sdk import task
 
         with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
@@ -501,7 +501,7 @@ class TestUploadArguments:
 
 class TestDelete:
     @pytest.mark.parametrize("form", ["ids", "dataset", "datasets", "mixed"])
-    def test_every_form_of_what_to_delete(
+    def test_ids_and_datasets_can_be_deleted_in_every_form(
         self, atai_emulator: EmulatorControl, write: Callable[..., str], form: str
     ) -> None:
         one = upload([write("a.jsonl"), write("b.jsonl")])
@@ -517,14 +517,16 @@ class TestDelete:
         assert stored(atai_emulator) == []
         assert len(atai_emulator.requests(method="DELETE")) == 3
 
-    def test_a_missing_file_is_fine_unless_told_otherwise(self, atai_emulator: EmulatorControl) -> None:
+    def test_a_missing_file_is_ignored_unless_ignore_missing_is_false(
+        self, atai_emulator: EmulatorControl
+    ) -> None:
         delete(["gone.jsonl"])
         assert len(atai_emulator.requests(method="DELETE")) == 1
         with pytest.raises(AirflowFailException, match="1 of 1 files were not deleted: gone") as caught:
             delete(["gone.jsonl"], ignore_missing=False)
         assert "A retry cannot help" in str(caught.value)
 
-    def test_a_gateways_404_is_no_missing_file(
+    def test_a_404_from_a_gateway_does_not_mean_a_missing_file(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         dataset = upload(write("a.jsonl"))
@@ -534,7 +536,7 @@ class TestDelete:
         with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page"):
             delete(dataset)
 
-    def test_what_can_be_deleted_is_and_all_failures_are_told_together(
+    def test_all_other_files_are_deleted_and_all_failures_are_reported_together(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         ids = upload([write(f"{letter}.jsonl") for letter in "abcd"])["file_ids"]
@@ -546,7 +548,7 @@ class TestDelete:
         assert ids[2] in str(caught.value)
         assert set(stored(atai_emulator)) == {ids[0], ids[2]}
 
-    def test_one_failure_that_a_retry_can_help_makes_the_task_retry(
+    def test_one_retryable_failure_makes_the_task_retry(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         ids = upload([write(f"{letter}.jsonl") for letter in "abc"])["file_ids"]
@@ -562,7 +564,7 @@ class TestDelete:
         delete(ids)
         assert stored(atai_emulator) == []
 
-    def test_a_deletion_that_the_service_calls_invalid_is_no_success(
+    def test_an_invalid_deletion_record_is_an_error(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         dataset = upload(write("a.jsonl"))
@@ -573,7 +575,7 @@ class TestDelete:
             delete(dataset)
 
     @pytest.mark.parametrize("nothing", [None, [], [None], [{"file_ids": ["a"]}][:0]])
-    def test_the_output_of_a_task_that_did_not_run_deletes_nothing(
+    def test_the_empty_output_of_a_skipped_task_deletes_nothing(
         self, atai_emulator: EmulatorControl, nothing: Any
     ) -> None:
         operator = DeleteDatasetOperator(task_id="delete", file_ids=[])
@@ -594,7 +596,7 @@ class TestDelete:
             ([{"file_ids": []}], "non-empty list"),
         ],
     )
-    def test_what_cannot_be_right_is_refused_when_the_dag_is_parsed(
+    def test_an_impossible_argument_is_refused_when_the_dag_is_parsed(
         self, file_ids: Any, complaint: str
     ) -> None:
         with pytest.raises(ValueError, match=complaint):
@@ -607,27 +609,27 @@ class TestDelete:
             operator.execute({})
         assert atai_emulator.requests() == []
 
-    def test_it_is_a_teardown(self) -> None:
+    def test_it_can_be_a_teardown(self) -> None:
         with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
             uploaded = UploadDatasetOperator(task_id="upload", path="a.jsonl", name="set")
             DeleteDatasetOperator(task_id="delete", file_ids=uploaded.output).as_teardown(setups=uploaded)
         assert dag.get_task("delete").is_teardown
         assert dag.get_task("upload").is_setup
 
-    def test_a_lazy_sequence_of_mapped_outputs(self) -> None:
+    def test_the_lazy_outputs_of_a_mapped_task_are_accepted(self) -> None:
         class Lazy:
-            """As Airflow hands over the outputs of a mapped task."""
+            """A sequence like the one in which Airflow passes a mapped task's outputs."""
 
             def __iter__(self) -> Any:
                 return iter([{"file_ids": ["a"]}, {"file_ids": ["b", "a"]}])
 
         assert file_ids_of(Lazy()) == ["a", "b"]
 
-    def test_a_templated_id_is_left_for_later(self) -> None:
+    def test_a_templated_id_is_skipped(self) -> None:
         assert file_ids_of(["{{ params.x }}", "b", {"file_ids": "{{ params.y }}"}]) == ["b"]
 
 
-def test_a_missing_file_is_not_found_where_its_absence_matters(atai_emulator: EmulatorControl) -> None:
+def test_a_missing_file_is_an_error_if_its_absence_matters(atai_emulator: EmulatorControl) -> None:
     operator = DeleteDatasetOperator(task_id="delete", file_ids=["gone.jsonl"], ignore_missing=False)
     with pytest.raises(AtaiNotFoundError):
         operator._delete("gone.jsonl")

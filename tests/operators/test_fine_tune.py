@@ -490,7 +490,7 @@ class TestTimeout:
         assert (outcome.state, type(outcome.error)) == ("failed", AirflowFailException)
         assert isinstance(outcome.error.__cause__, FineTuneJobTimeoutError)
         assert emulator.jobs()[0]["status"] == status
-        assert "not over at its deadline" in str(outcome.error)
+        assert "not finished at its deadline" in str(outcome.error)
 
     def test_retries_do_not_renew_it(self, emulator, waits, clock):  # noqa: F811
         emulator.set_outcome("RUNNING")
@@ -539,7 +539,7 @@ class TestBrokenTrigger:
     def test_a_timeout_of_airflows_own_still_ends_the_job(self, emulator, error, action, status):
         life().run_try()
         emulator.advance(60)
-        with pytest.raises(AirflowFailException, match="not over at its deadline") as raised:
+        with pytest.raises(AirflowFailException, match="not finished at its deadline") as raised:
             self.resume(error, timeout_action=action)
         assert isinstance(raised.value.__cause__, FineTuneJobTimeoutError)
         assert emulator.jobs()[0]["status"] == status
@@ -550,7 +550,7 @@ class TestBrokenTrigger:
         ti = TaskInstance(task_id="fine_tune")
         ti.xcom_push("return_value", job_id)
         task = create(**WAITS["triggerer"])
-        with pytest.raises(AirflowFailException, match=f"{job_id} was not over"):
+        with pytest.raises(AirflowFailException, match=f"{job_id} had not finished"):
             task.resume_execution("__fail__", {"error": "Trigger timeout"}, {"ti": ti, "run_id": "run"})
         assert [job["status"] for job in emulator.jobs()] == ["STOPPING"]
 

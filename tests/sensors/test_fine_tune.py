@@ -158,7 +158,7 @@ def test_no_such_job(atai_emulator, job, mode, soft_fail):
     outcome = wait_for(job, mode, soft_fail=soft_fail)
     assert outcome.state == "failed"
     assert type(outcome.error) is AirflowFailException
-    assert "knows no fine-tune job" in str(outcome.error)
+    assert "is not known to the service" in str(outcome.error)
 
 
 @pytest.mark.parametrize("job_id", ["None", "", "[]"])
@@ -198,7 +198,7 @@ def test_a_trigger_that_breaks_fails_the_task(soft_fail):
 )
 def test_a_trigger_that_airflow_timed_out_is_a_sensor_timeout(text, soft_fail, error):
     sensor = FineTuneJobSensor(task_id="wait", job_id="job-1", deferrable=True, soft_fail=soft_fail)
-    with pytest.raises(error, match="job-1 was not over at its deadline"):
+    with pytest.raises(error, match="job-1 had not finished at its deadline"):
         sensor.resume_execution("__fail__", {"error": text}, {})
 
 

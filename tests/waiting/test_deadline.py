@@ -24,7 +24,7 @@ HOUR = timedelta(hours=1)
         (NOW - HOUR, 7200.0, None, NOW + HOUR),
         (NOW - 3 * HOUR, 7200.0, None, NOW - HOUR),
         (None, 7200.0, None, NOW + 2 * HOUR),
-        # A clock that runs ahead must not give the job more time.
+        # A clock that is ahead must not give the job more time.
         (NOW + 5 * HOUR, 7200.0, None, NOW + 2 * HOUR),
         (NOW - 3 * HOUR, None, HOUR, NOW + HOUR - timedelta(seconds=30)),
         (NOW, None, timedelta(seconds=60), NOW + timedelta(seconds=54)),
@@ -32,7 +32,7 @@ HOUR = timedelta(hours=1)
         (NOW, 7200.0, HOUR, NOW + HOUR - timedelta(seconds=30)),
     ],
 )
-def test_wait_deadline(created_at, timeout, execution_timeout, expected):
+def test_the_earlier_limit_is_the_deadline(created_at, timeout, execution_timeout, expected):
     deadline = wait_deadline(
         counts_from=created_at,
         started_at=NOW,
@@ -43,7 +43,7 @@ def test_wait_deadline(created_at, timeout, execution_timeout, expected):
     assert deadline == expected
 
 
-def test_the_framework_comes_after_our_own_deadline():
+def test_airflows_timeout_comes_after_our_own_deadline():
     assert backstop(None, NOW) is None
     assert backstop(NOW + HOUR, NOW) == HOUR + BACKSTOP_MARGIN
     assert backstop(NOW - HOUR, NOW) == BACKSTOP_MARGIN
@@ -52,20 +52,20 @@ def test_the_framework_comes_after_our_own_deadline():
 @pytest.mark.parametrize(
     ("value", "seconds"), [(None, None), (5, 5.0), (0.5, 0.5), (timedelta(minutes=2), 120.0)]
 )
-def test_seconds_of(value, seconds):
+def test_a_duration_is_returned_in_seconds(value, seconds):
     assert seconds_of(value, "timeout") == seconds
 
 
 @pytest.mark.parametrize(
     "value", [0, -1, True, "60", float("nan"), float("inf"), timedelta(), timedelta(seconds=-1), [60]]
 )
-def test_what_is_no_duration_is_refused_by_name(value):
+def test_a_value_that_is_not_a_duration_is_refused_by_name(value):
     with pytest.raises(ValueError, match="poll_interval must be a positive number of seconds"):
         seconds_of(value, "poll_interval")
 
 
 @pytest.mark.parametrize("execution_timeout", [None, 2 * HOUR, HOUR + timedelta(minutes=1), HOUR, HOUR / 2])
-def test_a_wait_that_the_scheduler_starts_ends_when_one_of_a_worker_would(execution_timeout):
+def test_a_wait_started_by_the_scheduler_ends_at_the_same_time_as_one_started_by_a_worker(execution_timeout):
     ours = wait_deadline(
         counts_from=NOW, started_at=NOW, now=NOW, timeout=3600, execution_timeout=execution_timeout
     )
@@ -77,8 +77,8 @@ def test_a_wait_that_the_scheduler_starts_ends_when_one_of_a_worker_would(execut
     assert airflows - timedelta(seconds=lead) == ours
 
 
-def test_the_times_are_plain_whatever_the_services_are():
-    # The supervisor cannot send pendulum's subclasses: the deferral would fail.
+def test_times_are_plain_even_if_those_of_the_service_are_pendulums():
+    # Airflow's supervisor cannot send pendulum's subclasses, so the deferral would fail.
     created_at = pendulum.DateTime(2026, 11, 23, 11, 0, tzinfo=pendulum.UTC)
     deadline = wait_deadline(
         counts_from=created_at, started_at=created_at, now=NOW, timeout=7200, execution_timeout=2 * HOUR

@@ -15,8 +15,6 @@ from airflow_provider_atai.errors import (
     error_class,
 )
 from airflow_provider_atai.waiting.policy import (
-    ARTIFACT_GRACE,
-    MAX_RETRY_AFTER,
     Ending,
     WaitLimits,
     WaitState,
@@ -50,20 +48,24 @@ def http_error(status: int, retry_after: float | None = None, *, is_api_answer: 
     ],
 )
 @pytest.mark.parametrize("late", [False, True])
-def test_status(status, ending, late):
+def test_each_status_has_its_ending(status, ending, late):
     now = NOW + timedelta(hours=2) if late else NOW
     decision = decide(job(status), state=WaitState(), limits=LIMITS, now=now)
 
-    # A job that is over counts as over also past the deadline: there is nothing left to time out.
+    # A terminal status counts even past the deadline: nothing is left to time out.
     assert decision.ending == (ending or (Ending.TIMED_OUT if late else None))
     assert decision.state.status == status
 
 
 @pytest.mark.parametrize(
     ("updated", "ending"),
-    [(timedelta(), None), (ARTIFACT_GRACE - timedelta(seconds=1), None), (ARTIFACT_GRACE, Ending.NO_MODEL)],
+    [
+        (timedelta(), None),
+        (timedelta(minutes=9, seconds=59), None),
+        (timedelta(minutes=10), Ending.NO_MODEL),
+    ],
 )
-def test_completed_without_a_model_is_never_green(updated, ending):
+def test_completed_without_a_model_waits_ten_minutes_and_is_never_green(updated, ending):
     decision = decide(job("COMPLETED", path=None, updated=updated), state=WaitState(), limits=LIMITS, now=NOW)
     assert decision.ending == ending
 
@@ -87,14 +89,14 @@ def test_completed_without_a_model_and_without_a_time_ends_at_once():
         (AtaiResponseError("HTML"), None),
     ],
 )
-def test_first_error(error, ending):
+def test_ending_after_the_first_error(error, ending):
     decision = decide(error, state=WaitState(), limits=LIMITS, now=NOW)
     assert decision.ending == ending
     assert not decision.reread_connection
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_is_read_again_once_per_answer(status):
+def test_a_refused_key_rereads_the_connection_once_until_the_next_answer(status):
     first = decide(http_error(status), state=WaitState(status="RUNNING"), limits=LIMITS, now=NOW)
     assert (first.ending, first.reread_connection, first.delay) == (None, True, 0)
 
@@ -106,7 +108,7 @@ def test_a_refused_key_is_read_again_once_per_answer(status):
     assert decide(http_error(status), state=answered.state, limits=LIMITS, now=NOW).reread_connection
 
 
-def test_a_gateways_404_is_an_outage():
+def test_a_404_from_a_gateway_is_an_outage():
     error = http_error(404, is_api_answer=False)
     state = decide(error, state=WaitState(), limits=LIMITS, now=NOW).state
     assert decide(error, state=state, limits=LIMITS, now=NOW + timedelta(seconds=1799)).ending is None
@@ -114,7 +116,7 @@ def test_a_gateways_404_is_an_outage():
     assert late.ending is Ending.UNREACHABLE
 
 
-def test_a_job_that_was_seen_is_not_gone_because_of_one_404():
+def test_a_404_for_a_known_job_is_an_outage():
     known = replace(LIMITS, known_to_exist=True)
     first = decide(http_error(404), state=WaitState(), limits=known, now=NOW)
     assert (first.ending, first.delay > 0) == (None, True)
@@ -123,18 +125,21 @@ def test_a_job_that_was_seen_is_not_gone_because_of_one_404():
     assert late.ending is Ending.NOT_FOUND
 
 
-def test_an_outage_ends_the_wait_after_the_tolerance_and_an_answer_renews_it():
+def test_an_outage_ends_the_wait_after_the_tolerance_which_an_answer_renews():
     state = decide(AtaiConnectionError("x"), state=WaitState(), limits=LIMITS, now=NOW).state
     almost = NOW + timedelta(seconds=1799)
     assert decide(AtaiConnectionError("x"), state=state, limits=LIMITS, now=almost).ending is None
-    over = NOW + timedelta(seconds=1800)
-    assert decide(AtaiConnectionError("x"), state=state, limits=LIMITS, now=over).ending is Ending.UNREACHABLE
+    too_late = NOW + timedelta(seconds=1800)
+    assert (
+        decide(AtaiConnectionError("x"), state=state, limits=LIMITS, now=too_late).ending
+        is Ending.UNREACHABLE
+    )
 
     answered = decide(job("RUNNING"), state=state, limits=LIMITS, now=almost)
-    assert decide(AtaiConnectionError("x"), state=answered.state, limits=LIMITS, now=over).ending is None
+    assert decide(AtaiConnectionError("x"), state=answered.state, limits=LIMITS, now=too_late).ending is None
 
 
-def test_rate_limits_are_no_outage():
+def test_rate_limits_are_not_an_outage():
     state = WaitState()
     for minute in range(59):
         decision = decide(http_error(429), state=state, limits=LIMITS, now=NOW + timedelta(minutes=minute))
@@ -146,7 +151,7 @@ def test_rate_limits_are_no_outage():
 
 @pytest.mark.parametrize(
     ("retry_after", "at_least", "at_most"),
-    [(None, 45, 75), (120, 120, 120), (1e9, MAX_RETRY_AFTER, MAX_RETRY_AFTER)],
+    [(None, 45, 75), (120, 120, 120), (1e9, 600, 600)],
 )
 def test_retry_after_is_obeyed_and_capped(retry_after, at_least, at_most):
     delay = decide(http_error(429, retry_after), state=WaitState(), limits=LIMITS, now=NOW).delay
@@ -165,10 +170,20 @@ def test_delays_grow_with_failures_and_spread_with_jitter():
     assert delays[-1] == 300
     low = decide(http_error(503), state=WaitState(), limits=LIMITS, now=NOW, jitter=0.0).delay
     high = decide(http_error(503), state=WaitState(), limits=LIMITS, now=NOW, jitter=0.99).delay
-    assert low < 60 < high
+    assert low == 45
+    assert 74 < high < 75
 
 
-def test_the_next_look_is_not_later_than_the_deadline():
+def test_days_of_rate_limits_do_not_overflow_the_delay():
+    decision = decide(http_error(429), state=WaitState(failures=5000), limits=WaitLimits(), now=NOW)
+    assert decision.delay == 300
+
+
+def test_a_short_poll_interval_does_not_shorten_the_first_retry():
+    assert decide(http_error(503), state=WaitState(), limits=WaitLimits(poll_interval=1), now=NOW).delay == 5
+
+
+def test_the_next_poll_is_not_later_than_the_deadline():
     limits = WaitLimits(poll_interval=60, deadline=NOW + timedelta(seconds=7))
     assert decide(job("RUNNING"), state=WaitState(), limits=limits, now=NOW).delay == 7
     assert decide(http_error(503), state=WaitState(), limits=limits, now=NOW).delay == 7
@@ -184,17 +199,17 @@ SEEN = st.one_of(
 
 
 def wait(seen, limits, jitter):
-    """Return the ending and how long it took, with the last look repeated for ever."""
-    now, state, looks = NOW, WaitState(), 0
+    """Return the ending, how long it took and the last answer. The last of ``seen`` is repeated for ever."""
+    now, state, polls = NOW, WaitState(), 0
     while True:
-        item = seen[min(looks, len(seen) - 1)]
+        item = seen[min(polls, len(seen) - 1)]
         decision = decide(item, state=state, limits=limits, now=now, jitter=jitter)
         if decision.ending is not None:
             return decision.ending, now - NOW, item
         assert decision.delay >= 0
         assert decision.delay > 0 or decision.reread_connection
         now += timedelta(seconds=decision.delay)
-        state, looks = decision.state, looks + 1
+        state, polls = decision.state, polls + 1
 
 
 @given(

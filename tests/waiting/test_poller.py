@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import threading
 from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -16,14 +18,16 @@ from airflow_provider_atai.errors import (
 )
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.waiting import job_listing, poller
-from airflow_provider_atai.waiting.poller import subscribe
+from airflow_provider_atai.waiting.poller import subscribe, take_metrics_turns
+from airflow_provider_atai.waiting.subscription import Subscription
 from tests.harness.task_life import store_dataset
 
 JOBS = "/fine-tune/jobs"
+TASK = contextvars.ContextVar("TASK", default=None)
 
 
 class Waiters:
-    """Subscriptions on one event loop, all over one connection."""
+    """Subscriptions on one event loop over one connection."""
 
     def __init__(self, stack: AsyncExitStack):
         self._stack = stack
@@ -50,7 +54,7 @@ async def statuses(subscription, number):
 
 
 async def polled(emulator, times, method="GET", path=f"*{JOBS}*"):
-    """Wait until a request was made so and so often from now on."""
+    """Wait until a request has been made this many more times."""
     await asyncio.to_thread(emulator.clear_requests)
     while len(await asyncio.to_thread(emulator.requests, method, path)) < times:
         await asyncio.sleep(0.01)
@@ -86,7 +90,7 @@ def test_one_waiter_gets_its_job(emulator, job_ids):
     assert set(calls(emulator)) == {job_ids[0]}
 
 
-def test_several_waiters_share_the_list_and_hear_only_of_changes(emulator, job_ids):
+def test_several_waiters_share_the_list_and_receive_only_changes(emulator, job_ids):
     async def scenario(waiters):
         all_of_them = [await waiters.join(job_id) for job_id in job_ids]
         for subscription in all_of_them:
@@ -102,7 +106,7 @@ def test_several_waiters_share_the_list_and_hear_only_of_changes(emulator, job_i
     run(scenario)
 
 
-def test_a_job_that_left_the_list_is_got_once(emulator, job_ids):
+def test_only_a_job_that_left_the_list_is_polled_with_a_get(emulator, job_ids):
     async def scenario(waiters):
         first, *others = [await waiters.join(job_id) for job_id in job_ids]
         for subscription in (first, *others):
@@ -117,13 +121,13 @@ def test_a_job_that_left_the_list_is_got_once(emulator, job_ids):
     assert not set(calls(emulator)) & set(job_ids[1:])
 
 
-def test_a_bad_job_id_and_a_cancelled_waiter_disturb_nobody(emulator, job_ids):
+def test_a_bad_job_id_and_a_cancelled_waiter_do_not_disturb_the_others(emulator, job_ids):
     async def scenario(waiters):
         bad = await waiters.join("missing")
         odd = await waiters.join("..")
         good = await waiters.join(job_ids[0])
         assert isinstance(await bad.receive(), AtaiNotFoundError)
-        assert "unforeseen" in str(await odd.receive())
+        assert "unexpectedly" in str(await odd.receive())
         assert await statuses(good, 1) == ["REGISTERED"]
 
         async def give_up():
@@ -153,7 +157,7 @@ def test_two_waiters_for_one_job_cost_one_request(emulator, job_ids):
     assert calls(emulator) == {job_ids[0]: 1}
 
 
-def test_one_more_waiter_causes_no_more_requests_and_an_eager_one_is_not_kept_waiting(emulator, job_ids):
+def test_a_new_waiter_causes_a_poll_only_if_its_interval_is_shorter(emulator, job_ids):
     async def scenario(waiters):
         slow = await waiters.join(job_ids[0], interval=3600)
         assert await statuses(slow, 1) == ["REGISTERED"]
@@ -167,7 +171,7 @@ def test_one_more_waiter_causes_no_more_requests_and_an_eager_one_is_not_kept_wa
     run(scenario)
 
 
-def test_when_the_eager_one_has_gone_the_pace_is_the_others(emulator, job_ids, monkeypatch):
+def test_after_the_eager_waiter_has_gone_the_interval_is_the_others(emulator, job_ids, monkeypatch):
     rests = []
     rest = poller.rest
     monkeypatch.setattr(poller, "rest", lambda wake, seconds: rests.append(seconds) or rest(wake, seconds))
@@ -185,7 +189,7 @@ def test_when_the_eager_one_has_gone_the_pace_is_the_others(emulator, job_ids, m
     run(scenario)
 
 
-def test_a_deadline_brings_a_last_look_without_waiting_for_the_next_poll(emulator, job_ids):
+def test_a_deadline_brings_an_extra_poll_at_once(emulator, job_ids):
     async def scenario(waiters):
         soon = datetime.now(UTC) + timedelta(seconds=0.2)
         late = await waiters.join(job_ids[0], interval=3600, deadline=soon)
@@ -195,7 +199,7 @@ def test_a_deadline_brings_a_last_look_without_waiting_for_the_next_poll(emulato
     run(scenario)
 
 
-def test_an_outage_and_its_end_reach_everybody(emulator, job_ids, monkeypatch):
+def test_an_outage_and_its_end_reach_every_waiter(emulator, job_ids, monkeypatch):
     monkeypatch.setattr(poller, "retry_delay", lambda error, **known: 0.01)
 
     async def scenario(waiters):
@@ -207,13 +211,13 @@ def test_an_outage_and_its_end_reach_everybody(emulator, job_ids, monkeypatch):
         for subscription in all_of_them:
             for _ in range(3):
                 assert isinstance(await subscription.receive(), AtaiServerError)
-            # The same status as before, but news after an error.
+            # The status is the same as before, but after an error it is news.
             assert await statuses(subscription, 1) == ["REGISTERED"]
 
     run(scenario)
 
 
-def test_retry_after_paces_the_loop(emulator, job_ids, monkeypatch):
+def test_the_loop_waits_as_long_as_retry_after_says(emulator, job_ids, monkeypatch):
     asked = []
     monkeypatch.setattr(
         poller,
@@ -232,7 +236,7 @@ def test_retry_after_paces_the_loop(emulator, job_ids, monkeypatch):
     assert asked == [(7, 1), (7, 2)]
 
 
-def test_a_refused_key_reaches_everybody_at_the_price_of_one_request(emulator, job_ids):
+def test_a_refused_key_costs_one_request_and_reaches_every_waiter(emulator, job_ids):
     async def scenario(waiters):
         all_of_them = [await waiters.join(job_id) for job_id in job_ids]
         for subscription in all_of_them:
@@ -255,7 +259,7 @@ def test_a_refused_key_reaches_everybody_at_the_price_of_one_request(emulator, j
         {"effect": "answer", "status": 200, "body": "json", "content": {"jobs": []}},
     ],
 )
-def test_without_a_list_there_are_still_gets(emulator, job_ids, fault):
+def test_without_a_list_each_job_is_polled_with_a_get(emulator, job_ids, fault):
     emulator.add_fault(method="GET", path=JOBS, count=None, **fault)
 
     async def scenario(waiters):
@@ -266,7 +270,7 @@ def test_without_a_list_there_are_still_gets(emulator, job_ids, fault):
     assert calls(emulator)["list"] == 1
 
 
-def test_the_list_is_tried_again_after_a_while(emulator, job_ids, monkeypatch):
+def test_the_list_is_tried_again_after_a_pause(emulator, job_ids, monkeypatch):
     monkeypatch.setattr(poller, "_LIST_PAUSE", 0.1)
     emulator.add_fault(method="GET", path=JOBS, effect="answer", status=200, body="html", count=1)
 
@@ -279,8 +283,8 @@ def test_the_list_is_tried_again_after_a_while(emulator, job_ids, monkeypatch):
     assert calls(emulator)["list"] >= 2
 
 
-def test_metrics_that_take_their_time_hold_up_no_poll_and_no_deadline(emulator, job_ids, monkeypatch):
-    monkeypatch.setattr("airflow_provider_atai.waiting.metrics_turns.METRICS_INTERVAL", 0.001)
+def test_slow_metrics_hold_up_no_poll(emulator, job_ids, monkeypatch):
+    monkeypatch.setattr("airflow_provider_atai.waiting.poller.METRICS_INTERVAL", 0.001)
     slow = emulator.add_fault(path=f"{JOBS}/*/metrics", effect="delay", delay=3, count=None)
     emulator.advance(300)
 
@@ -293,11 +297,11 @@ def test_metrics_that_take_their_time_hold_up_no_poll_and_no_deadline(emulator, 
         assert not one._items
 
     run(scenario)
-    # One at a time, however long it takes.
+    # Metrics are read one at a time, however long that takes.
     assert emulator.fired(slow) == 1
 
 
-def test_one_rate_limit_among_good_answers_paces_the_loop(emulator, job_ids, monkeypatch):
+def test_one_rate_limit_among_good_answers_slows_the_loop(emulator, job_ids, monkeypatch):
     asked = []
     monkeypatch.setattr(poller, "retry_delay", lambda error, **known: asked.append(error.retry_after) or 0.01)
     monkeypatch.setattr(poller, "_LIST_PAUSE", 3600)
@@ -314,7 +318,7 @@ def test_one_rate_limit_among_good_answers_paces_the_loop(emulator, job_ids, mon
     assert asked == [7]
 
 
-def test_a_newcomer_does_not_cut_a_pause_short(emulator, job_ids, monkeypatch):
+def test_a_new_waiter_does_not_shorten_a_pause(emulator, job_ids, monkeypatch):
     monkeypatch.setattr(poller, "retry_delay", lambda error, **known: 3600.0)
     emulator.add_fault(path=f"{JOBS}**", effect="answer", status=429, retry_after=3600, count=1)
 
@@ -324,7 +328,7 @@ def test_a_newcomer_does_not_cut_a_pause_short(emulator, job_ids, monkeypatch):
         await waiters.join(job_ids[1])
         soon = datetime.now(UTC) + timedelta(seconds=0.2)
         hurried = await waiters.join(job_ids[2], deadline=soon)
-        # Only whoever has a deadline is looked after meanwhile.
+        # Meanwhile only a waiter with a deadline gets a poll.
         assert await statuses(hurried, 1) == ["REGISTERED"]
 
     run(scenario)
@@ -350,7 +354,7 @@ def record(job_id, status="RUNNING", **fields):
     ],
     ids=["empty", "rubbish", "completed", "failed", "no status", "each twice"],
 )
-def test_where_list_and_get_disagree_get_wins(emulator, job_ids, content):
+def test_if_list_and_get_disagree_the_get_wins(emulator, job_ids, content):
     emulator.add_fault(
         method="GET", path=JOBS, effect="answer", status=200, body="json", content=content, count=None
     )
@@ -394,11 +398,11 @@ def test_a_service_that_ignores_paging_does_not_hang_the_loop(emulator, job_ids,
     assert calls(emulator)["list"] >= 100
 
 
-def test_few_jobs_among_many_are_got_one_by_one(emulator, job_ids, monkeypatch):
+def test_few_jobs_in_a_long_list_are_polled_one_by_one(emulator, job_ids, monkeypatch):
     monkeypatch.setattr(job_listing, "PAGE_SIZE", 1)
 
     async def scenario(waiters):
-        # The two newest of five, in a list that shows one job a page.
+        # The oldest and the newest of five, in a list with one job per page.
         two = [await waiters.join(job_id) for job_id in (job_ids[0], job_ids[4])]
         for subscription in two:
             await statuses(subscription, 1)
@@ -408,7 +412,7 @@ def test_few_jobs_among_many_are_got_one_by_one(emulator, job_ids, monkeypatch):
     assert set(calls(emulator)) == {job_ids[0], job_ids[4]}
 
 
-def test_connections_do_not_share(emulator, job_ids):
+def test_connections_do_not_share_a_poll_loop(emulator, job_ids):
     async def scenario(waiters):
         for key in ("one", "other"):
             assert await statuses(await waiters.join(job_ids[0], key=key, interval=3600), 1)
@@ -417,7 +421,7 @@ def test_connections_do_not_share(emulator, job_ids):
     assert calls(emulator) == {job_ids[0]: 2}
 
 
-def test_each_event_loop_has_a_loop_of_its_own(emulator, job_ids):
+def test_each_event_loop_has_its_own_poll_loop(emulator, job_ids):
     async def scenario(waiters):
         assert await statuses(await waiters.join(job_ids[0]), 1) == ["REGISTERED"]
 
@@ -425,8 +429,8 @@ def test_each_event_loop_has_a_loop_of_its_own(emulator, job_ids):
     run(scenario)
 
 
-def test_metrics_come_with_the_jobs_turn(emulator, job_ids, monkeypatch):
-    monkeypatch.setattr("airflow_provider_atai.waiting.metrics_turns.METRICS_INTERVAL", 0.001)
+def test_metrics_arrive_after_the_status(emulator, job_ids, monkeypatch):
+    monkeypatch.setattr("airflow_provider_atai.waiting.poller.METRICS_INTERVAL", 0.001)
     emulator.advance(300)
 
     async def scenario(waiters):
@@ -439,7 +443,7 @@ def test_metrics_come_with_the_jobs_turn(emulator, job_ids, monkeypatch):
     run(scenario)
 
 
-def test_a_broken_loop_is_an_outage_and_not_a_silence(emulator, job_ids, monkeypatch):
+def test_a_broken_loop_is_reported_as_an_outage(emulator, job_ids, monkeypatch):
     def broken(*arguments):
         raise RuntimeError("boom")
 
@@ -453,7 +457,7 @@ def test_a_broken_loop_is_an_outage_and_not_a_silence(emulator, job_ids, monkeyp
     run(scenario)
 
 
-def test_the_event_loop_is_not_blocked_while_the_service_takes_its_time(emulator, job_ids):
+def test_a_slow_service_does_not_block_the_event_loop(emulator, job_ids):
     emulator.add_fault(path=f"{JOBS}**", effect="delay", delay=2, count=1)
 
     async def scenario(waiters):
@@ -470,7 +474,7 @@ def test_the_event_loop_is_not_blocked_while_the_service_takes_its_time(emulator
     run(scenario)
 
 
-def test_the_last_waiter_closes_the_connection(emulator, job_ids, monkeypatch):
+def test_the_last_waiter_closes_the_hook(emulator, job_ids, monkeypatch):
     closed = []
     close = AtaiHook.close
     monkeypatch.setattr(AtaiHook, "close", lambda hook: closed.append(hook) or close(hook))
@@ -481,3 +485,123 @@ def test_the_last_waiter_closes_the_connection(emulator, job_ids, monkeypatch):
     run(scenario)
     assert len(closed) == 1
     assert requests.get(f"{emulator.root_url}/_emulator", timeout=5).ok
+
+
+def test_the_poll_loop_does_not_run_in_the_first_waiters_context(emulator, job_ids, monkeypatch):
+    seen = []
+
+    def take_turns(*arguments):
+        seen.append(TASK.get())
+        return take_metrics_turns(*arguments)
+
+    monkeypatch.setattr(poller, "take_metrics_turns", take_turns)
+
+    async def scenario(waiters):
+        TASK.set("the first waiter's task")
+        await statuses(await waiters.join(job_ids[0]), 1)
+        while len(seen) < 2:
+            await asyncio.sleep(0.01)
+
+    run(scenario)
+    assert set(seen) == {None}
+
+
+def test_the_end_of_a_wait_runs_in_the_waiters_context_and_among_the_metrics_threads(emulator, job_ids):
+    async def scenario(waiters):
+        TASK.set("this waiter's task")
+        one = await waiters.join(job_ids[0])
+        task, thread = await one.call(lambda reader: (TASK.get(), threading.current_thread().name))
+        assert task == "this waiter's task"
+        assert thread.startswith("atai-metrics")
+
+    run(scenario)
+
+
+def test_polls_and_metrics_have_separate_threads(emulator, job_ids, monkeypatch):
+    threads = {}
+
+    def note_thread(name):
+        real = getattr(poller, name)
+
+        def call(*arguments, **named):
+            threads.setdefault(name, set()).add(threading.current_thread().name.rpartition("_")[0])
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(poller, name, call)
+
+    for name in ("poll", "list_active", "read_metrics"):
+        note_thread(name)
+    monkeypatch.setattr(poller, "METRICS_INTERVAL", 0.001)
+    emulator.advance(300)
+
+    async def scenario(waiters):
+        one = await waiters.join(job_ids[0])
+        while not isinstance(await one.receive(), JobMetrics):
+            pass
+        await statuses(await waiters.join(job_ids[1]), 1)
+        while len(threads) < 3:
+            await asyncio.sleep(0.01)
+
+    run(scenario)
+    assert threads == {"poll": {"atai-poll"}, "list_active": {"atai-poll"}, "read_metrics": {"atai-metrics"}}
+
+
+def test_waking_many_waiters_gives_way_to_other_coroutines(emulator, job_ids, monkeypatch):
+    monkeypatch.setattr(poller, "_BATCH", 2)
+    order = []
+    send = Subscription.send
+    monkeypatch.setattr(Subscription, "send", lambda one, item: order.append("sent") or send(one, item))
+
+    async def scenario(waiters):
+        async def hear(one):
+            await one.receive()
+            order.append("received")
+
+        await asyncio.gather(*[hear(await waiters.join(job_id, interval=3600)) for job_id in job_ids])
+
+    run(scenario)
+    assert order[:3] == ["sent", "sent", "received"]
+
+
+def test_first_metrics_turns_are_spread_and_then_come_every_five_minutes():
+    jobs = [f"job-{number}" for number in range(100)]
+    due_at = {}
+    per_minute = [len(take_metrics_turns(due_at, jobs, 100, now)) for now in range(59, 660, 60)]
+    assert sum(per_minute) == 200
+    assert max(per_minute) < 40
+
+
+def test_metrics_turns_are_limited_and_the_longest_overdue_goes_first():
+    due_at = {"a": 30.0, "b": 10.0, "c": 20.0, "d": 100.0}
+    assert take_metrics_turns(due_at, list(due_at), 2, now=50.0) == ["b", "c"]
+    assert due_at == {"a": 30.0, "b": 350.0, "c": 350.0, "d": 100.0}
+    assert take_metrics_turns(due_at, list(due_at), 2, now=50.0) == ["a"]
+
+
+def test_an_answer_resets_the_count_of_failures(emulator, job_ids, monkeypatch):
+    failures = []
+    monkeypatch.setattr(
+        poller, "retry_delay", lambda error, **known: failures.append(known["failures"]) or 0.01
+    )
+
+    async def scenario(waiters):
+        one = await waiters.join(job_ids[0])
+        await statuses(one, 1)
+        for _ in range(2):
+            fault = {"path": f"{JOBS}**", "effect": "answer", "status": 503, "count": 1}
+            await asyncio.to_thread(lambda fault=fault: emulator.add_fault(**fault))
+            assert isinstance(await one.receive(), AtaiServerError)
+            assert await statuses(one, 1) == ["REGISTERED"]
+
+    run(scenario)
+    assert failures == [1, 1]
+
+
+def test_a_terminal_status_is_sent_after_every_poll(emulator, job_ids):
+    async def scenario(waiters):
+        one = await waiters.join(job_ids[0])
+        await statuses(one, 1)
+        await asyncio.to_thread(AtaiHook().fine_tune.cancel, one.job_id)
+        assert await statuses(one, 2) == ["CANCELLED", "CANCELLED"]
+
+    run(scenario)

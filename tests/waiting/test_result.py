@@ -22,7 +22,7 @@ SUMMARY = {"job_id": "job-1", "status": "COMPLETED"}
 
 
 @pytest.mark.parametrize("ending", list(Ending))
-def test_a_result_survives_the_way_to_the_worker(ending):
+def test_a_result_survives_the_trip_to_the_worker(ending):
     result = WaitResult(ending, "job-1", status="RUNNING", reason="HTTP 503", summary=SUMMARY)
     event = json.loads(json.dumps(result.to_event()))
     assert WaitResult.from_event(event, job_id="job-1") == result
@@ -45,7 +45,7 @@ def test_a_result_survives_the_way_to_the_worker(ending):
         {"status": "success"},
     ],
 )
-def test_an_event_that_cannot_be_read_is_an_error_and_never_a_success(event):
+def test_an_unreadable_event_is_an_error_and_never_a_success(event):
     with pytest.raises(AtaiResponseError, match=r"job-1 cannot be read .* may still run"):
         WaitResult.from_event(event, job_id="job-1")
 
@@ -70,14 +70,14 @@ def test_only_a_finished_model_is_green(ending, accept_stopped):
         (Ending.NOT_FOUND, FineTuneJobNotFoundError, "Check the job id"),
     ],
 )
-def test_errors_say_what_happened_whether_it_bills_and_what_a_retry_does(ending, error_class, says):
-    error = WaitResult(ending, "job-1", status="RUNNING", reason="HTTP 503").error("A retry looks again.")
+def test_an_error_says_what_happened_whether_the_job_bills_and_what_a_retry_does(ending, error_class, says):
+    error = WaitResult(ending, "job-1", status="RUNNING", reason="HTTP 503").error("A retry polls again.")
     assert type(error) is error_class
     assert (error.job_id, error.status) == ("job-1", "RUNNING")
-    with pytest.raises(error_class, match=f"job-1 .*{says}.* A retry looks again."):
+    with pytest.raises(error_class, match=f"job-1 .*{says}.* A retry polls again."):
         raise error
 
 
-def test_every_ending_but_success_has_an_error():
+def test_every_ending_except_success_has_an_error():
     for ending in set(Ending) - {Ending.COMPLETED}:
         assert str(WaitResult(ending, "job-1").error("Retry.")).endswith("Retry.")

@@ -25,6 +25,7 @@ def nested(levels):
         (None, None),
         (True, True),
         (2**63 - 1, 2**63 - 1),
+        (2**63, 2.0**63),
         (float("nan"), None),
         (math.inf, None),
         (-math.inf, None),
@@ -35,17 +36,18 @@ def nested(levels):
         ([math.nan, {"x": [math.inf]}], [None, {"x": [None]}]),
     ],
 )
-def test_what_the_service_sends_can_be_stored_and_sent_on(value, stored):
-    """PostgreSQL takes no NaN and no NUL, and Airflow's processes send one another 64-bit integers."""
+def test_any_value_from_the_service_can_be_stored_and_sent_on(value, stored):
+    """PostgreSQL takes neither NaN nor NUL, and Airflow's processes send each other 64-bit integers."""
     summary = summary_of({"loss": value, "\ud800": 1})
     assert summary["metrics"] == {"loss": stored, "?": 1}
+    assert type(summary["metrics"]["loss"]) is type(stored)
     assert json.dumps(summary, allow_nan=False, ensure_ascii=False).encode()
     assert "COMPLETED" in describe_summary(summary)
 
 
-def test_so_does_an_odd_model():
+def test_an_odd_model_can_be_stored():
     assert summary_of({}, config={"model": {"x": math.nan}})["model"] == {"x": None}
 
 
-def test_what_is_nested_without_end_is_cut():
+def test_deep_nesting_is_cut():
     assert "deeper" in json.dumps(summary_of(nested(900)))

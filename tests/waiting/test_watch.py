@@ -15,7 +15,7 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 class Lines(logging.Handler):
-    """Keeps what was logged, as (level, text)."""
+    """Keeps each logged line as (level, text)."""
 
     def __init__(self):
         super().__init__()
@@ -51,7 +51,7 @@ def at(seconds):
 
 
 @pytest.mark.parametrize("step", [{}, {"step": 200}, {"step": None}, {"step": [1]}])
-def test_a_checkpoint_is_told_by_its_step_or_its_place(watch, lines, step):
+def test_a_checkpoint_is_recognised_by_its_step_or_its_position(watch, lines, step):
     first, second = {**step, "loss": 2}, {"step": 400, "loss": 1}
     for records in ((first,), (first,), (first, second), (first, second)):
         watch.log_metrics(JobMetrics(None, records))
@@ -70,14 +70,14 @@ def test_each_status_is_logged_once(watch, lines):
 
 
 @pytest.mark.parametrize("status", ["UNKNOWN", "PAUSED"])
-def test_a_status_without_a_meaning_is_warned_of_once(watch, lines, status):
+def test_an_undocumented_status_is_warned_about_once(watch, lines, status):
     for second in range(3):
         assert watch.judge(job(status), at(second)).ending is None
     (warning,) = lines.at("WARNING")
     assert f"has the status {status}" in warning
 
 
-def test_an_outage_is_one_warning_and_one_line_at_its_end(watch, lines):
+def test_an_outage_logs_one_warning_and_one_line_at_its_end(watch, lines):
     watch.judge(job("RUNNING"), NOW)
     for second in (60, 120, 200):
         watch.judge(AtaiConnectionError("nobody listens"), at(second))
@@ -88,17 +88,17 @@ def test_an_outage_is_one_warning_and_one_line_at_its_end(watch, lines):
     assert "nobody listens" in first
     assert "for up to 30 min 0 s" in first
     assert "again" in second
-    assert "Job job-1 can be read again, after 3 min 20 s and 3 failed looks." in lines.at("INFO")
+    assert "Job job-1 can be read again after 3 min 20 s and 3 failed polls." in lines.at("INFO")
 
 
-def test_a_refused_key_is_announced(watch, lines):
+def test_a_refused_key_is_logged_as_a_warning(watch, lines):
     refused = error_class(401)(status_code=401, method="GET", path="/v0.5/fine-tune/jobs/job-1")
     assert watch.judge(refused, NOW).reread_connection
     (warning,) = lines.at("WARNING")
     assert "Reading the connection again once" in warning
 
 
-def test_the_result_carries_the_summary_of_a_job_that_was_seen(watch):
+def test_the_result_has_the_summary_of_a_job_that_was_read(watch):
     watch.judge(job("COMPLETED", inference_config_path="s3://x", config={"model": "m"}), at(90))
     metrics = JobMetrics(last_checkpoint_step=2, records=({"step": 1}, {"step": 2, "loss": 0.5}))
     result = watch.result(Ending.COMPLETED, metrics)
@@ -123,19 +123,19 @@ def test_the_result_of_an_unreachable_job_has_its_last_status_and_the_reason(wat
 
 
 @pytest.mark.parametrize("interval", [1, 10, 60, 299])
-def test_metrics_are_asked_for_at_most_every_five_minutes(watch, interval):
+def test_metrics_are_due_at_most_every_five_minutes(watch, interval):
     watch.judge(job("RUNNING"), NOW)
     asked = [second for second in range(0, 3600, interval) if watch.metrics_due(at(second))]
     assert 11 <= len(asked) <= 12
     assert all(later - earlier > 300 - interval for earlier, later in pairwise(asked))
 
 
-def test_metrics_are_asked_for_only_while_training(watch):
+def test_metrics_are_due_only_while_training(watch):
     watch.judge(job("REGISTERED"), NOW)
     assert not any(watch.metrics_due(at(second)) for second in range(0, 3600, 60))
 
 
-def test_many_waiters_do_not_ask_for_metrics_at_once():
+def test_metrics_of_many_waiters_are_not_due_at_once():
     asking_per_minute = [0] * 5
     for number in range(500):
         watch = JobWatch(
