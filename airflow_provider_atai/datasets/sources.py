@@ -15,7 +15,7 @@ from airflow_provider_atai.api.upload import SourceUnreadableError
 from airflow_provider_atai.errors import PermanentError
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
+    from airflow_provider_atai.compat.sdk import ObjectStoragePath
 
 _LOCAL_SCHEME = "file://"
 # What is read from a store at once. Some stores' own default is 50 MB, for each of the parts on their way.
@@ -146,7 +146,7 @@ class ObjectStorageSource:
         return info.get("size"), *(str(info.get(key)) for key in _VERSION_KEYS)
 
     def _path(self) -> ObjectStoragePath:
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
+        from airflow_provider_atai.compat.sdk import ObjectStoragePath
 
         try:
             path = ObjectStoragePath(self._url)

@@ -181,7 +181,7 @@ class TestUpload:
     ) -> None:
         with pytest.raises(AirflowFailException, match=complaint) as caught:
             upload([write("good.jsonl"), write(name, content)])
-        assert "a retry cannot help" in str(caught.value)
+        assert "A retry cannot help" in str(caught.value)
         assert caught.value.__cause__ is not None
         assert atai_emulator.requests() == []
 
@@ -247,7 +247,7 @@ class TestUpload:
         atai_emulator.add_fault(method="PUT", path="/_storage/*/2", effect="drop_before", count=4)
         with pytest.raises(AtaiConnectionError) as caught:
             upload(write("a.jsonl"))
-        assert "A retry goes on from there" in str(caught.value.__notes__)
+        assert "A retry resumes from there" in str(caught.value.__notes__)
         atai_emulator.clear_faults()
         atai_emulator.clear_requests()
         assert upload(write("a.jsonl"))["file_ids"] == stored(atai_emulator)

@@ -102,7 +102,7 @@ class TestCreating:
         outcome = life(datasets=[{**TRAIN, "file_ids": file_ids}]).run_try()
         assert outcome.state == "failed"
         assert "missing.csv" in str(outcome.error)
-        assert "a retry cannot help" in str(outcome.error)
+        assert "A retry cannot help" in str(outcome.error)
 
     @pytest.mark.parametrize("datasets", ["[...]", [], [{**TRAIN, "split": "test"}], [None]])
     def test_templates_that_turn_out_wrong_fail_before_any_call(self, emulator, datasets):
@@ -354,7 +354,7 @@ class TestPosting:
         emulator.add_fault(method="POST", path=JOBS, effect="answer", status=status, count=None)
         outcome = life().run_try()
         assert outcome.state == "failed"
-        assert "This try created no fine-tune job, and a retry cannot help" in str(outcome.error)
+        assert "This try created no fine-tune job. A retry cannot help" in str(outcome.error)
         assert "The emulator was told to answer this" in str(outcome.error)
         assert len(posts(emulator)) == 1
 
@@ -562,7 +562,7 @@ class TestBrokenTrigger:
         assert emulator.jobs()[0]["status"] == "REGISTERED"
 
     def test_without_a_job_nothing_is_ended(self, emulator):
-        with pytest.raises(AtaiResponseError, match="No fine-tune job of this task was found"):
+        with pytest.raises(AtaiResponseError, match="No job of this task was found"):
             self.resume("Trigger timeout")
 
     def test_the_latest_generation_is_the_one(self, emulator):
@@ -661,7 +661,7 @@ class TestEnding:
     def test_no_such_job(self, emulator, operator, status):
         outcome = self.run(operator, "missing")
         assert outcome.state == "failed"
-        assert "a retry cannot help" in str(outcome.error)
+        assert "A retry cannot help" in str(outcome.error)
 
     def test_an_unreachable_service(self, emulator, operator, status):
         job_id = life().run_try().value
