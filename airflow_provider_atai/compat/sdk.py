@@ -38,34 +38,6 @@ if TYPE_CHECKING:
     from airflow.sdk.log import mask_secret
     from airflow.sdk.types import TaskInstanceKey
 
-__all__ = [
-    "TRIGGERERS_RUN_WHOLE_TASKS",
-    "WORKERS_PUSH_LINKS",
-    "AirflowException",
-    "AirflowFailException",
-    "AirflowNotFoundException",
-    "AirflowSensorTimeout",
-    "AirflowSkipException",
-    "BaseHook",
-    "BaseOperator",
-    "BaseOperatorLink",
-    "BaseSensorOperator",
-    "Connection",
-    "Context",
-    "ExceptionRetryPolicy",
-    "ObjectStoragePath",
-    "PokeReturnValue",
-    "RetryAction",
-    "RetryRule",
-    "TaskInstanceKey",
-    "XCom",
-    "conf",
-    "get_async_connection",
-    "get_async_extra_dejson",
-    "log_of",
-    "mask_secret",
-]
-
 _AIRFLOW = tuple(int(part) for part in __version__.split(".")[:2])
 # A worker pushes a link's address itself, instead of the webserver asking the operator class for it.
 WORKERS_PUSH_LINKS = _AIRFLOW >= (3, 0)

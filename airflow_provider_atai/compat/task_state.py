@@ -73,22 +73,12 @@ async def read_task_state(trigger: BaseTrigger) -> tuple[bool, str | None]:
 
 
 def was_cleared(known: bool, state: str | None) -> bool:
-    """
-    Tell whether a deferred task that is killed was cleared, so that its next try will adopt the job.
-
-    :param known: whether Airflow told the state.
-    :param state: the state.
-    """
+    """Tell from what :func:`read_task_state` returns whether a killed task was cleared: it is tried again."""
     return known and state not in _ENDED
 
 
 def query_task_state(ti: Any) -> str | None:
-    """
-    Ask Airflow for a task's state, in the triggerer or on the task's worker. Airflow answers from 3.0 on.
-
-    :param ti: the task instance.
-    :raises Exception: whatever goes wrong with that.
-    """
+    """Ask Airflow 3 for a task's state, in the triggerer or on the task's worker. Anything may go wrong."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     states = RuntimeTaskInstance.get_task_states(
@@ -100,12 +90,7 @@ def query_task_state(ti: Any) -> str | None:
 
 @dataclass(frozen=True)
 class BrokenDeferral:
-    """
-    A deferral that Airflow ended without an event of the trigger.
-
-    :param reason: what Airflow says.
-    :param traceback: the trigger's traceback; empty if Airflow gives none.
-    """
+    """A deferral that Airflow ended without an event: why, and the trigger's traceback if there is one."""
 
     reason: str
     traceback: str
@@ -116,21 +101,12 @@ class BrokenDeferral:
         return "timeout" in self.reason.lower()
 
     def describe(self, known: str) -> str:
-        """
-        Return the text of the error that the task fails with.
-
-        :param known: sentences about the job and about what a retry does.
-        """
+        """Return the text of an error; ``known`` tells of the job and of what a retry does."""
         return f"The trigger that waited for the job broke ({self.reason}). {known}\n{self.traceback}"
 
 
 def broken_deferral(next_method: str, next_kwargs: Mapping[str, Any] | None) -> BrokenDeferral | None:
-    """
-    Read what Airflow passes to ``resume_execution``; None if the trigger has fired.
-
-    :param next_method: the method to resume at.
-    :param next_kwargs: its arguments.
-    """
+    """Read what Airflow passes to ``resume_execution``; None if the trigger has fired."""
     if next_method != "__fail__":
         return None
     failure = next_kwargs or {}
@@ -138,13 +114,7 @@ def broken_deferral(next_method: str, next_kwargs: Mapping[str, Any] | None) -> 
 
 
 async def push_xcom(trigger: BaseTrigger, key: str, value: Any) -> None:
-    """
-    Push an XCom of the trigger's task, as its worker would.
-
-    :param trigger: a trigger that the triggerer runs.
-    :param key: the XCom's key.
-    :param value: its value.
-    """
+    """Push an XCom of the trigger's task, as its worker would."""
     from airflow.sdk.execution_time.xcom import XCom
 
     ti: Any = trigger.task_instance

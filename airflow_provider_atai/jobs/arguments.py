@@ -7,38 +7,27 @@ from typing import Any
 
 from airflow_provider_atai.api.job_request import check_request
 from airflow_provider_atai.compat.rendering import is_dynamic
-from airflow_provider_atai.jobs.ending import check_action
 
 _STAND_IN_DATASET = {"name": "templated", "split": "train", "file_ids": ["templated"]}
 
 
-def check_at_parse_time(*, name: Any, datasets: Any, model: Any, job_id: Any) -> None:
+def check_at_parse_time(*, name: Any, datasets: Any, model: Any, job_id: Any, reattach: bool = True) -> None:
     """
     Check what the DAG file spells out; what a template or another task will fill in passes.
 
     :raises ValueError: saying what to write instead.
     """
+    if job_id is not None and not reattach:
+        raise ValueError(
+            "reattach=False makes a new job in each try, which a job_id of your own cannot name. Leave one "
+            "of them out."
+        )
     check_request(
         name=_known(name),
         datasets=_known_datasets(datasets),
         model=_known(model),
         job_id=_known(job_id),
     )
-
-
-def check_choices(*, job_id: Any, reattach: bool, kill_action: object, timeout_action: object) -> None:
-    """
-    Check what the DAG author chose for the job.
-
-    :raises ValueError: saying what to write instead.
-    """
-    check_action(kill_action, "kill_action")
-    check_action(timeout_action, "timeout_action")
-    if job_id is not None and not reattach:
-        raise ValueError(
-            "reattach=False makes a new job in each try, which a job_id of your own cannot name. Leave one "
-            "of them out."
-        )
 
 
 def _known(value: Any, stand_in: Any = "templated") -> Any:

@@ -18,7 +18,10 @@ from airflow_provider_atai.jobs.ending import KILL_TIMEOUT, HasFineTuneApi, JobA
 
 
 class TaskKilledError(Exception):
-    """The task was killed while it was creating its job, so it must not go on."""
+    """The task was killed while it was creating its job, so its process must not go on."""
+
+    def __init__(self) -> None:
+        super().__init__("This task was killed while it was creating its fine-tune job.")
 
 
 class Cloneable(Protocol):
@@ -46,12 +49,7 @@ class KillSwitch:
         self._end: Callable[[], None] | None = None
 
     def may_be(self, ids: Iterable[str]) -> None:
-        """
-        Remember the ids that the task's job may have.
-
-        :param ids: the ids in the order in which they are used, see
-            :func:`~airflow_provider_atai.jobs.ending.end_last_job`.
-        """
+        """Remember the ids that the task's job may have, in the order in which they are used."""
         self._ids = list(ids)
 
     def must_be(self, job_id: str) -> None:
@@ -59,23 +57,13 @@ class KillSwitch:
         self._ids = [job_id]
 
     def before_post(self, job_id: str) -> None:
-        """
-        Allow the task to ask the service for a job.
-
-        :param job_id: the id that the job will have.
-        :raises TaskKilledError: the task was killed.
-        """
+        """Let the task ask the service for a job with this id, or raise if the task was killed."""
         if self._end is not None:
             raise TaskKilledError
         self.must_be(job_id)
 
     def after_submission(self, job_id: str) -> None:
-        """
-        Let the task go on with its job.
-
-        :param job_id: the job that it has made or adopted.
-        :raises TaskKilledError: the task was killed; the job gets what it would have got from the kill.
-        """
+        """Let the task go on with the job that it made or adopted, or end that and raise if it was killed."""
         self.must_be(job_id)
         if self._end is not None:
             # The POST was under way when the kill came, so the kill could not find the job.

@@ -11,7 +11,6 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_atai.api.fine_tune import ENDED_WITHOUT_MODEL
@@ -34,23 +33,14 @@ _MAX_POSTS = 4
 _LONGEST_PAUSE = 60.0
 
 
-class Existing(Enum):
-    """What an existing job means for a task that wants one."""
-
-    ADOPT = "adopt"
-    NEXT_GENERATION = "next generation"
-
-
-def judge_existing(status: str, *, accept_stopped: bool) -> Existing:
+def is_adopted(status: str, *, accept_stopped: bool) -> bool:
     """
-    Decide about a job that an earlier try of the same work has made.
+    Tell whether a job that an earlier try of the same work made is adopted; if not, the next id is used.
 
     :param status: its status. Active and unlisted ones are adopted: the job may be billing already.
     :param accept_stopped: whether a STOPPED job is adopted.
     """
-    if status in ENDED_WITHOUT_MODEL and not (accept_stopped and status == "STOPPED"):
-        return Existing.NEXT_GENERATION
-    return Existing.ADOPT
+    return status not in ENDED_WITHOUT_MODEL or (accept_stopped and status == "STOPPED")
 
 
 def submit_job(
@@ -91,7 +81,7 @@ def submit_job(
                     job_id,
                     job.id,
                 )
-        elif judge_existing(job.status, accept_stopped=accept_stopped) is Existing.ADOPT:
+        elif is_adopted(job.status, accept_stopped=accept_stopped):
             if ids_are_chosen:
                 _check_is_wanted(job, request)
             log.info(
@@ -142,15 +132,7 @@ def _check_is_wanted(found: FineTuneJob, request: Mapping[str, Any]) -> None:
 def end_superseded(
     owner: HasFineTuneApi, job_id: str | None, action: JobAction, *, log: logging.Logger
 ) -> None:
-    """
-    End the job of an earlier try whose request has changed since: nobody waits for it.
-
-    :param owner: the hook.
-    :param job_id: the job, None if there is none.
-    :param action: what to do to it.
-    :param log: the task's logger.
-    :raises AtaiError: the service gives no clear answer about the job.
-    """
+    """End the job of an earlier try whose request has changed since, if there is one: nobody waits for it."""
     job = None if job_id is None else find_job(owner.fine_tune, job_id)
     if job is not None and not job.is_terminal:
         log.warning(

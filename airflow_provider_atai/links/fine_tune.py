@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_atai.compat.sdk import WORKERS_PUSH_LINKS, BaseOperatorLink
 
@@ -33,3 +33,11 @@ class FineTuneJobLink(BaseOperatorLink):
         from airflow_provider_atai.compat.sdk import XCom
 
         return XCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""
+
+
+def push_link(ti: Any, url: str | None) -> str | None:
+    """Push the address of a job's page, if there is one, so that the button works while the task runs."""
+    if url is not None:
+        # Airflow 3 pushes it by itself only when the task ends or defers.
+        ti.xcom_push(key=FineTuneJobLink().xcom_key, value=url)
+    return url

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_atai.api.job_request import build_request, check_job_id, check_request
 from airflow_provider_atai.compat.rendering import is_dynamic, normalise_rendered
 from airflow_provider_atai.compat.sdk import (
-    AirflowException,
     AirflowFailException,
     AirflowSkipException,
     BaseOperator,
@@ -22,14 +21,14 @@ from airflow_provider_atai.compat.task_state import broken_deferral, is_tried_ag
 from airflow_provider_atai.compat.task_store import pushed_job, remember_job, superseded_job
 from airflow_provider_atai.errors import AtaiResponseError, PermanentError
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.jobs.arguments import check_at_parse_time, check_choices
-from airflow_provider_atai.jobs.ending import JobAction, end_job, request_end
+from airflow_provider_atai.jobs.arguments import check_at_parse_time
+from airflow_provider_atai.jobs.ending import JobAction, check_action, end_job, request_end
 from airflow_provider_atai.jobs.identity import job_ids
-from airflow_provider_atai.jobs.kill import KillSwitch, TaskKilledError
+from airflow_provider_atai.jobs.kill import KillSwitch
 from airflow_provider_atai.jobs.submission import end_superseded, find_job, latest_job, submit_job
-from airflow_provider_atai.links.fine_tune import FineTuneJobLink
+from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
 from airflow_provider_atai.retries import ADOPTS_THE_JOB, failing_at_once, retry_of_owner, task_failure
-from airflow_provider_atai.waiting.deadline import backstop, seconds_of, wait_deadline
+from airflow_provider_atai.waiting.deadline import seconds_of, wait_deadline
 from airflow_provider_atai.waiting.on_worker import utcnow, wait_for_job
 from airflow_provider_atai.waiting.policy import DEFAULT_POLL_INTERVAL, Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
@@ -41,33 +40,37 @@ if TYPE_CHECKING:
     from airflow_provider_atai.compat.sdk import Context
 
 
-class CreateFineTuneJobOperator(BaseOperator):
+class _AtaiOperator(BaseOperator):
+    atai_conn_id: str
+
+    @cached_property
+    def hook(self) -> AtaiHook:
+        """The hook for the connection."""
+        return AtaiHook(self.atai_conn_id)
+
+
+class CreateFineTuneJobOperator(_AtaiOperator):
     """
     Create a fine-tune job, once per DAG run and set of inputs, and wait for it if asked to.
 
-    The job's id is computed from the DAG run, the task and the request. A try that finds the job of an
-    earlier try adopts it instead of paying for a second one. It makes another job only if the first one
-    FAILED, was CANCELLED or STOPPED.
+    The job's id is computed from the DAG run, the task and the request. A try adopts the job of an earlier
+    try. It makes and pays for another job only if that one FAILED, was CANCELLED or STOPPED.
 
     XCom ``return_value`` is the job's id, pushed as soon as the job exists. If the operator waits, it also
     pushes ``job``: the summary that :func:`~airflow_provider_atai.waiting.summary.summarise` describes.
 
     :param name: the job's name for people; it need not be unique. (templated)
-    :param datasets: what to train on, each ``{"name": str, "split": "train" | "eval", "file_ids": [str,
-        ...]}``, which is what :class:`~airflow_provider_atai.operators.datasets.UploadDatasetOperator`
-        returns; at least one train split. (templated)
-    :param model: the base model, such as ``Newton::c2_4_7b_251215a172f6d7``; None leaves the choice to the
-        service. (templated)
-    :param job_id: an id of your own, 1 to 64 characters, instead of the computed one. An existing job with
-        this id and this ``name`` is adopted, whoever made it. The task fails if the job has another name or
-        has ended without a model. Not with ``reattach=False``. (templated)
-    :param reattach: whether a try adopts the job of an earlier try. False makes a new, separately paid job in
-        each try.
+    :param datasets: what to train on: a list of what
+        :class:`~airflow_provider_atai.operators.datasets.UploadDatasetOperator` returns, ``{"name": str,
+        "split": "train" | "eval", "file_ids": [str, ...]}``, with at least one train split. (templated)
+    :param model: the base model; None leaves the choice to the service. (templated)
+    :param job_id: an id of your own, not with ``reattach=False``. An existing job with this id is adopted,
+        whoever made it; with another ``name``, or if it ended without a model, it fails the task. (templated)
+    :param reattach: whether a try adopts the job of an earlier try. False pays for a new job in each try.
     :param wait_for_completion: whether the task waits until the job is terminal.
     :param deferrable: whether it waits in the triggerer, without a worker; needs ``wait_for_completion``.
     :param poll_interval: seconds between two polls of the job.
-    :param timeout: seconds or timedelta that the job may take, counted from its creation, so that no retry
-        renews it; None for no limit.
+    :param timeout: seconds or timedelta that the job may take from its creation on, whatever is retried.
     :param accept_stopped: whether a job that ends STOPPED, with its latest checkpoint kept, is a success.
     :param kill_action: what happens to the job if the task is killed: ``"cancel"`` (at once), ``"stop"``
         (gracefully, keeping the latest checkpoint) or ``"leave"``.
@@ -78,8 +81,7 @@ class CreateFineTuneJobOperator(BaseOperator):
     :raises FineTuneJobStoppedError: it was stopped, without ``accept_stopped``. A retry makes a new one.
     :raises FineTuneJobUnreachableError: it could not be read for 30 minutes. A retry adopts it.
     :raises FineTuneJobNoModelError: it is COMPLETED without a sign of a model. A retry polls it again.
-    :raises AirflowFailException: a retry cannot help: the service refuses the request, the key or the job id,
-        or the job was not terminal in time.
+    :raises AirflowFailException: a retry cannot help, or the job was not terminal in time.
     """
 
     template_fields: Sequence[str] = ("name", "datasets", "model", "job_id", "atai_conn_id")
@@ -108,17 +110,13 @@ class CreateFineTuneJobOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_at_parse_time(name=name, datasets=datasets, model=model, job_id=job_id)
-        check_choices(
-            job_id=job_id, reattach=reattach, kill_action=kill_action, timeout_action=timeout_action
-        )
+        check_at_parse_time(name=name, datasets=datasets, model=model, job_id=job_id, reattach=reattach)
+        check_action(kill_action, "kill_action")
+        check_action(timeout_action, "timeout_action")
         seconds_of(timeout, "timeout")
         seconds_of(poll_interval, "poll_interval")
-        if (
-            deferrable
-            and not wait_for_completion
-            and not conf.getboolean("operators", "default_deferrable", fallback=False)
-        ):
+        defers_anyway = conf.getboolean("operators", "default_deferrable", fallback=False)
+        if deferrable and not wait_for_completion and not defers_anyway:
             raise ValueError(
                 "deferrable=True has no effect on a task that does not wait. Add wait_for_completion=True, "
                 "or wait with FineTuneJobSensor(job_id=..., deferrable=True)."
@@ -137,18 +135,12 @@ class CreateFineTuneJobOperator(BaseOperator):
         self.timeout_action = timeout_action
         self.atai_conn_id = atai_conn_id
 
-    @cached_property
-    def hook(self) -> AtaiHook:
-        """The hook for the connection."""
-        return AtaiHook(self.atai_conn_id)
-
     @property
     def _switch(self) -> KillSwitch:
         # Made by whoever asks first, and not in __init__: Airflow runs copies of the operator, and each needs
         # its own. A kill may interrupt the making, so that it has to be one step.
         switch = KillSwitch(self.kill_action, reattach=self.reattach, log=log_of(self))
-        kept: KillSwitch = self.__dict__.setdefault("_kept_switch", switch)
-        return kept
+        return self.__dict__.setdefault("_kept_switch", switch)  # type: ignore[no-any-return]
 
     def pre_execute(self, context: Context) -> None:
         """Learn which job is the task's: Airflow 2 kills a task that resumes too late right after this."""
@@ -166,48 +158,40 @@ class CreateFineTuneJobOperator(BaseOperator):
         job = self._submit(context)
         if self.do_xcom_push:
             context["ti"].xcom_push(key="return_value", value=job.id)
-        self.job_page_url = self.hook.console_url(job.id)
-        if self.job_page_url is not None:
-            # Airflow 3 pushes it only when the task ends or defers; this way the button works while it runs.
-            context["ti"].xcom_push(key=FineTuneJobLink().xcom_key, value=self.job_page_url)
+        self.job_page_url = push_link(context["ti"], self.hook.console_url(job.id))
         if not self.wait_for_completion:
             return job.id
 
-        now = utcnow()
         deadline = wait_deadline(
             counts_from=job.created_at,
             started_at=context["ti"].start_date,
-            now=now,
+            now=utcnow(),
             timeout=seconds_of(self.timeout, "timeout"),
             execution_timeout=self.execution_timeout,
         )
         if self.deferrable and not job.is_terminal:
             # Imported here, as in the sensor: it costs most, and parsing a DAG file needs no trigger.
-            from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
+            from airflow_provider_atai.triggers.fine_tune import deferral
 
-            self.defer(
-                trigger=FineTuneJobTrigger(
-                    job_id=job.id,
-                    atai_conn_id=self.atai_conn_id,
-                    poll_interval=self.poll_interval,
-                    deadline=deadline.isoformat() if deadline else None,
-                    kill_action=self.kill_action,
-                    reattach=self.reattach,
-                    known_to_exist=True,
-                ),
-                method_name="execute_complete",
-                kwargs={"job_id": job.id},
-                timeout=backstop(deadline, now),
+            arguments = deferral(
+                job_id=job.id,
+                atai_conn_id=self.atai_conn_id,
+                poll_interval=self.poll_interval,
+                deadline=deadline,
+                kill_action=self.kill_action,
+                reattach=self.reattach,
+                known_to_exist=True,
             )
+            self.defer(**arguments)
         limits = WaitLimits(poll_interval=self.poll_interval, deadline=deadline, known_to_exist=True)
-        result = wait_for_job(self.hook, JobWatch(job.id, limits=limits, log=log_of(self)))
-        return self._finish(context, result)
+        watch = JobWatch(job.id, limits=limits, log=log_of(self))
+        return self._finish(context, wait_for_job(self.hook, watch))
 
     def execute_complete(self, context: Context, event: Any, job_id: str | None = None) -> str:
         """Resume after the trigger has fired. ``dag.test()`` passes only the event on, without ``job_id``."""
         result = WaitResult.from_event(event, job_id=job_id)
+        # A finished job does not fail for want of a link.
         with suppress(Exception):
-            # A finished job does not fail for want of a link.
             self.job_page_url = self.hook.console_url(result.job_id)
         return self._finish(context, result)
 
@@ -219,29 +203,28 @@ class CreateFineTuneJobOperator(BaseOperator):
         job = self._find(context)
         if job is not None and broken.timed_out and not job.is_terminal:
             # Airflow does not tell the trigger of its own timeout (apache/airflow#60517).
-            result = WaitResult(Ending.TIMED_OUT, job.id, status=job.status, reason=broken.reason)
-            return self._finish(context, result)
+            return self._finish(context, WaitResult(Ending.TIMED_OUT, job.id, job.status, broken.reason))
         known = f"Fine-tune job {job.id} is {job.status}" if job else "No job of this task was found"
         raise AtaiResponseError(broken.describe(f"{known}. {ADOPTS_THE_JOB}"))
 
     def _submit(self, context: Context) -> FineTuneJob:
         request, ids = self._identify(context)
         superseded = superseded_job(context, ids) if self.reattach else None
-        try:
-            with failing_at_once("This try created no fine-tune job.", note=_NOT_KNOWN):
-                end_superseded(self.hook, superseded, self.kill_action, log=log_of(self))
-                return submit_job(
-                    self.hook.fine_tune,
-                    ids=ids,
-                    request=request,
-                    accept_stopped=self.accept_stopped,
-                    switch=self._switch,
-                    remember=partial(remember_job, context),
-                    log=log_of(self),
-                    ids_are_chosen=self.job_id is not None,
-                )
-        except TaskKilledError:
-            raise AirflowException("This task was killed while it was creating its fine-tune job.") from None
+        note = (
+            "A job may have been created. A retry looks for it before it creates one, so nobody pays twice."
+        )
+        with failing_at_once("This try created no fine-tune job.", note=note):
+            end_superseded(self.hook, superseded, self.kill_action, log=log_of(self))
+            return submit_job(
+                self.hook.fine_tune,
+                ids=ids,
+                request=request,
+                accept_stopped=self.accept_stopped,
+                switch=self._switch,
+                remember=partial(remember_job, context),
+                log=log_of(self),
+                ids_are_chosen=self.job_id is not None,
+            )
 
     def _find(self, context: Context) -> FineTuneJob | None:
         """Return the job that an earlier process of this try has made or adopted."""
@@ -265,7 +248,7 @@ class CreateFineTuneJobOperator(BaseOperator):
                 f"No fine-tune job was created, because its arguments are wrong: {error}"
             ) from error
         if self.job_id is None:
-            ids = job_ids(context["ti"], build_request(**request), reattach=self.reattach)
+            ids = job_ids(context["ti"], build_request(**request), new_in_each_try=not self.reattach)
         else:
             ids = [self.job_id]
         self._switch.may_be(ids)
@@ -287,13 +270,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         raise task_failure(result.error(advice))
 
 
-_NOT_KNOWN = (
-    "It is not known whether a fine-tune job was created. A retry looks for it before it creates one, so "
-    "that nobody pays twice."
-)
-
-
-class _EndFineTuneJobOperator(BaseOperator):
+class _EndFineTuneJobOperator(_AtaiOperator):
     template_fields: Sequence[str] = ("job_id", "atai_conn_id")
     ui_color = "#fbe9e3"
     _action: Literal["cancel", "stop"]
@@ -304,11 +281,6 @@ class _EndFineTuneJobOperator(BaseOperator):
             check_job_id(job_id)
         self.job_id = job_id
         self.atai_conn_id = atai_conn_id
-
-    @cached_property
-    def hook(self) -> AtaiHook:
-        """The hook for the connection."""
-        return AtaiHook(self.atai_conn_id)
 
     def execute(self, context: Context) -> str:
         """Ask the service to end the job, and return the status in its response."""

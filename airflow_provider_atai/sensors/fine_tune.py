@@ -25,12 +25,7 @@ from airflow_provider_atai.compat.task_store import first_try_start
 from airflow_provider_atai.errors import AtaiResponseError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.retries import POLLS_AGAIN, retry_of_sensor, task_failure
-from airflow_provider_atai.waiting.deadline import (
-    BACKSTOP_MARGIN,
-    backstop,
-    seconds_before_airflow,
-    wait_deadline,
-)
+from airflow_provider_atai.waiting.deadline import BACKSTOP_MARGIN, seconds_before_airflow, wait_deadline
 from airflow_provider_atai.waiting.on_worker import poke_job, utcnow
 from airflow_provider_atai.waiting.policy import Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
@@ -124,19 +119,10 @@ class FineTuneJobSensor(BaseSensorOperator):
         except ValueError as error:
             raise AirflowFailException(f"There is no job to wait for: {error}") from error
         if self.deferrable:
-            from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
+            from airflow_provider_atai.triggers.fine_tune import deferral
 
-            now = utcnow()
-            limits = self._limits(context, now)
-            self.defer(
-                trigger=FineTuneJobTrigger(
-                    **self._trigger_arguments(),
-                    deadline=limits.deadline.isoformat() if limits.deadline else None,
-                ),
-                method_name="execute_complete",
-                kwargs={"job_id": self.job_id},
-                timeout=backstop(limits.deadline, now),
-            )
+            deadline = self._limits(context, utcnow()).deadline
+            self.defer(**deferral(deadline=deadline, **self._trigger_arguments()))
         # poke() returns how the wait ended, and the error is raised here. In the base class's loop, soft_fail
         # and silent_fail would turn it into a skip or swallow it.
         return self._finish(super().execute(context))

@@ -18,6 +18,7 @@ from airflow_provider_atai.compat.task_state import push_xcom, read_task_state, 
 from airflow_provider_atai.errors import AtaiError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.jobs.ending import KILL_TIMEOUT, JobAction, end_job
+from airflow_provider_atai.waiting.deadline import backstop
 from airflow_provider_atai.waiting.on_worker import finish, utcnow
 from airflow_provider_atai.waiting.policy import (
     DEFAULT_OUTAGE_TOLERANCE,
@@ -29,6 +30,11 @@ from airflow_provider_atai.waiting.poller import subscribe
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
 from airflow_provider_atai.waiting.watch import JobWatch
+
+_ARGUMENTS = (
+    *("job_id", "atai_conn_id", "poll_interval", "deadline", "outage_tolerance", "kill_action", "reattach"),
+    *("known_to_exist", "before_timeout", "end_task", "accept_stopped", "push_xcom"),
+)
 
 
 class FineTuneJobTrigger(BaseTrigger):
@@ -92,20 +98,7 @@ class FineTuneJobTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments: ids, times and choices, never a key or an address."""
-        arguments = {
-            "job_id": self.job_id,
-            "atai_conn_id": self.atai_conn_id,
-            "poll_interval": self.poll_interval,
-            "deadline": self.deadline,
-            "outage_tolerance": self.outage_tolerance,
-            "kill_action": self.kill_action,
-            "reattach": self.reattach,
-            "known_to_exist": self.known_to_exist,
-            "before_timeout": self.before_timeout,
-            "end_task": self.end_task,
-            "accept_stopped": self.accept_stopped,
-            "push_xcom": self.push_xcom,
-        }
+        arguments = {name: getattr(self, name) for name in _ARGUMENTS}
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -220,6 +213,21 @@ class FineTuneJobTrigger(BaseTrigger):
         if airflows.tzinfo is None:
             airflows = airflows.replace(tzinfo=UTC)
         return airflows - timedelta(seconds=self.before_timeout)
+
+
+def deferral(*, deadline: datetime | None, **arguments: Any) -> dict[str, Any]:
+    """
+    Return the arguments of ``BaseOperator.defer`` for a task that waits until a deadline.
+
+    :param deadline: when the wait gives up, None for never.
+    :param arguments: the other arguments of the trigger.
+    """
+    return {
+        "trigger": FineTuneJobTrigger(deadline=deadline.isoformat() if deadline else None, **arguments),
+        "method_name": "execute_complete",
+        "kwargs": {"job_id": arguments["job_id"]},
+        "timeout": backstop(deadline, utcnow()),
+    }
 
 
 def _task_success() -> TriggerEvent:
