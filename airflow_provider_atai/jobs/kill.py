@@ -63,7 +63,7 @@ class KillSwitch:
         self.must_be(job_id)
 
     def after_submission(self, job_id: str) -> None:
-        """Let the task go on with the job that it made or adopted, or end that and raise if it was killed."""
+        """Let the task proceed with the job that it has now, or end that and raise if the task was killed."""
         self.must_be(job_id)
         if self._end is not None:
             # The POST was under way when the kill came, so the kill could not find the job.

@@ -65,7 +65,7 @@ def submit_job(
     :param remember: keeps the id of the task's job for its next try; called before every POST as well.
     :param log: the task's logger.
     :param ids_are_chosen: whether the DAG author has chosen the id, so that any job may have it.
-    :raises AtaiError: no job could be made or found; a retry looks again before it makes one.
+    :raises AtaiError: no job could be made or found; a retry looks the ids up before it makes one.
     :raises TaskKilledError: the task was killed meanwhile.
     """
     ended: list[str] = []

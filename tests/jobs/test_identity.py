@@ -80,7 +80,7 @@ def test_other_work_has_another_id(changes):
         ("a" * 43 + "-bcd", "a" * 43),
     ],
 )
-def test_ids_are_what_the_service_takes_whatever_the_name(name, slug):
+def test_ids_are_valid_whatever_the_name(name, slug):
     made = ids(request={"name": name, "config": {}})
     assert re.fullmatch(rf"{slug}-[0-9a-f]{{16}}-1", made[0])
     assert len(set(made)) == len(made) == MAX_GENERATIONS

@@ -190,7 +190,7 @@ class TestUpload:
             upload(str(tmp_path / "gone.jsonl"))
         assert atai_emulator.requests() == []
 
-    def test_without_validation_the_content_is_the_authors_business(
+    def test_without_validation_the_content_is_not_checked(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         upload(write("a.jsonl", b"not JSON"), validate=False)
@@ -219,7 +219,7 @@ class TestUpload:
             upload(write("a.jsonl"))
         assert atai_emulator.api_key not in str(caught.value)
 
-    def test_a_look_that_fails_is_not_a_file_that_is_missing(
+    def test_a_failed_lookup_is_not_taken_for_a_missing_file(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         atai_emulator.add_fault(method="GET", path="/files/metadata/*", effect="answer", status=503, count=9)
@@ -228,7 +228,7 @@ class TestUpload:
         assert stored(atai_emulator) == []
 
     @pytest.mark.parametrize("body", ["html", "empty"])
-    def test_a_404_of_any_shape_is_a_file_to_send(
+    def test_a_404_of_any_shape_means_that_the_file_is_sent(
         self, atai_emulator: EmulatorControl, write: Callable[..., str], body: str
     ) -> None:
         """What the service's own looks like is not documented, and initiate never overwrites."""
@@ -263,7 +263,7 @@ class TestUpload:
         assert sent_parts(atai_emulator) == 1
         assert atai_emulator.requests(path="*/initiate")[-1]["status"] == 409
 
-    def test_a_file_that_is_being_uploaded_is_not_there_yet(
+    def test_a_file_that_is_still_being_uploaded_does_not_count_as_stored(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         upload(write("a.jsonl"))
@@ -350,7 +350,7 @@ class TestUpload:
         with pytest.raises(AtaiResponseError, match="does not say how large"):
             upload(write("a.jsonl"))
 
-    def test_the_services_own_name_for_the_file_wins(
+    def test_the_services_name_for_the_file_is_used(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         atai_emulator.add_fault(
@@ -418,7 +418,7 @@ class TestUploadArguments:
             ({"file_id": "../b.jsonl"}, "no plain file name"),
         ],
     )
-    def test_what_cannot_be_right_is_refused_when_the_dag_is_parsed(
+    def test_wrong_arguments_fail_when_the_dag_is_parsed(
         self, arguments: dict[str, Any], complaint: str
     ) -> None:
         with pytest.raises(ValueError, match=complaint):
@@ -524,7 +524,7 @@ class TestDelete:
             delete(["gone.jsonl"], ignore_missing=False)
         assert "A retry cannot help" in str(caught.value)
 
-    def test_a_gateways_404_is_no_missing_file(
+    def test_a_gateways_404_is_not_taken_for_a_missing_file(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         dataset = upload(write("a.jsonl"))
@@ -534,7 +534,7 @@ class TestDelete:
         with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page"):
             delete(dataset)
 
-    def test_what_can_be_deleted_is_and_all_failures_are_told_together(
+    def test_all_that_can_be_deleted_is_deleted_and_all_failures_are_reported(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         ids = upload([write(f"{letter}.jsonl") for letter in "abcd"])["file_ids"]
@@ -546,7 +546,7 @@ class TestDelete:
         assert ids[2] in str(caught.value)
         assert set(stored(atai_emulator)) == {ids[0], ids[2]}
 
-    def test_one_failure_that_a_retry_can_help_makes_the_task_retry(
+    def test_one_retryable_failure_makes_the_task_retry(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         ids = upload([write(f"{letter}.jsonl") for letter in "abc"])["file_ids"]
@@ -562,7 +562,7 @@ class TestDelete:
         delete(ids)
         assert stored(atai_emulator) == []
 
-    def test_a_deletion_that_the_service_calls_invalid_is_no_success(
+    def test_a_deletion_that_the_service_rejects_is_not_a_success(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         dataset = upload(write("a.jsonl"))
@@ -594,9 +594,7 @@ class TestDelete:
             ([{"file_ids": []}], "non-empty list"),
         ],
     )
-    def test_what_cannot_be_right_is_refused_when_the_dag_is_parsed(
-        self, file_ids: Any, complaint: str
-    ) -> None:
+    def test_wrong_arguments_fail_when_the_dag_is_parsed(self, file_ids: Any, complaint: str) -> None:
         with pytest.raises(ValueError, match=complaint):
             DeleteDatasetOperator(task_id="delete", file_ids=file_ids)
 
@@ -627,7 +625,7 @@ class TestDelete:
         assert file_ids_of(["{{ params.x }}", "b", {"file_ids": "{{ params.y }}"}]) == ["b"]
 
 
-def test_a_missing_file_is_not_found_where_its_absence_matters(atai_emulator: EmulatorControl) -> None:
+def test_a_missing_file_is_an_error_without_ignore_missing(atai_emulator: EmulatorControl) -> None:
     operator = DeleteDatasetOperator(task_id="delete", file_ids=["gone.jsonl"], ignore_missing=False)
     with pytest.raises(AtaiNotFoundError):
         operator._delete("gone.jsonl")
