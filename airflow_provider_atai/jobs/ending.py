@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from airflow_provider_atai.api.fine_tune import ENDED_WITHOUT_MODEL
 from airflow_provider_atai.errors import AtaiBadRequestError, AtaiConflictError, AtaiNotFoundError
@@ -44,7 +45,7 @@ def end_job(
     job_id: str,
     action: JobAction,
     *,
-    log: Any,
+    log: logging.Logger,
     timeout: float | None = None,
     max_attempts: int | None = None,
 ) -> str:
@@ -73,7 +74,7 @@ def end_last_job(
     job_ids: Iterable[str],
     action: JobAction,
     *,
-    log: Any,
+    log: logging.Logger,
     timeout: float | None = None,
     max_attempts: int | None = None,
 ) -> None:

@@ -82,6 +82,7 @@ class TestPull:
 
     def test_it_uses_a_clone_of_the_hook(self):
         api = mock.Mock()
+        api.with_options.return_value = api
         hook = SimpleNamespace(clone=lambda: SimpleNamespace(fine_tune=api), fine_tune=None)
         killed = switch()
         killed.must_be("job-1")

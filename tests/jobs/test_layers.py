@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import airflow_provider_atai.jobs
@@ -39,3 +40,15 @@ def test_jobs_and_waiting_import_no_airflow_and_no_operator_anywhere():
             ), path
             if name.startswith("airflow_provider_atai.compat"):
                 assert name == "airflow_provider_atai.compat.rendering", path
+
+
+def test_no_module_above_the_api_is_part_of_an_import_circle():
+    package = JOBS.parent
+    graph = {}
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        if parts[1] not in ("api", "emulator"):
+            graph[".".join(parts)] = set(imported(path))
+    assert len(graph) > 40
+    # Raises CycleError, with the circle.
+    TopologicalSorter({name: uses & set(graph) for name, uses in graph.items()}).prepare()
