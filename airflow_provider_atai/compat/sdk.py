@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from airflow.sdk.configuration import conf
     from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
     from airflow.sdk.exceptions import (
-        AirflowException,
         AirflowFailException,
         AirflowNotFoundException,
         AirflowSensorTimeout,
@@ -49,7 +48,6 @@ _CONNECTION = ("airflow.providers.common.compat.connection",)
 _RETRY_POLICY = ("airflow.sdk.definitions.retry_policy",)
 # Where each name may be, Airflow 3 first.
 _HOMES: dict[str, tuple[str, ...]] = {
-    "AirflowException": _EXCEPTIONS,
     "AirflowFailException": _EXCEPTIONS,
     "AirflowNotFoundException": _EXCEPTIONS,
     "AirflowSensorTimeout": _EXCEPTIONS,

@@ -63,14 +63,14 @@ class CreateFineTuneJobOperator(_AtaiOperator):
     :param datasets: what to train on: a list of what
         :class:`~airflow_provider_atai.operators.datasets.UploadDatasetOperator` returns, ``{"name": str,
         "split": "train" | "eval", "file_ids": [str, ...]}``, with at least one train split. (templated)
-    :param model: the base model; None leaves the choice to the service. (templated)
+    :param model: the base model, such as ``Newton::c2_4_7b_251215a172f6d7``; None: the service's. (templated)
     :param job_id: an id of your own, not with ``reattach=False``. An existing job with this id is adopted,
         whoever made it; with another ``name``, or if it ended without a model, it fails the task. (templated)
     :param reattach: whether a try adopts the job of an earlier try. False pays for a new job in each try.
     :param wait_for_completion: whether the task waits until the job is terminal.
     :param deferrable: whether it waits in the triggerer, without a worker; needs ``wait_for_completion``.
     :param poll_interval: seconds between two polls of the job.
-    :param timeout: seconds or timedelta that the job may take from its creation on, whatever is retried.
+    :param timeout: seconds or timedelta from the job's creation, whatever is retried; None for no limit.
     :param accept_stopped: whether a job that ends STOPPED, with its latest checkpoint kept, is a success.
     :param kill_action: what happens to the job if the task is killed: ``"cancel"`` (at once), ``"stop"``
         (gracefully, keeping the latest checkpoint) or ``"leave"``.
