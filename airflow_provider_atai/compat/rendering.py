@@ -30,8 +30,6 @@ def triggerer_template(job_id: Any) -> str | None:
 
     The triggerer can look up an XCom only by its map index. The Jinja form of another task's output and
     ``ti.xcom_pull(task_ids=...)`` do not name one: they make a request that the triggerer does not answer.
-
-    :param job_id: an id, a Jinja template or another task's output.
     """
     if isinstance(job_id, str):
         return None if "xcom" in job_id else job_id

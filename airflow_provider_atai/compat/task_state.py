@@ -31,8 +31,6 @@ def is_tried_again(ti: Any) -> bool:
     Airflow is asked. It answers RUNNING if something else kills the task: a worker that is drained, a
     supervisor that has lost the API server. Such a task is tried again as long as it has tries left. The same
     goes for a task about which Airflow does not answer in time.
-
-    :param ti: the task instance of the try that is being killed.
     """
     states: list[str | None] = []
 
@@ -51,12 +49,7 @@ def is_tried_again(ti: Any) -> bool:
 
 
 async def read_task_state(trigger: BaseTrigger) -> tuple[bool, str | None]:
-    """
-    Ask Airflow for the state of the trigger's task.
-
-    :param trigger: a trigger that the triggerer runs.
-    :return: whether Airflow could be asked, and the state; None is the state of a task just cleared.
-    """
+    """Return whether Airflow tells the state of the trigger's task, and the state: None if just cleared."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             # The call blocks.

@@ -19,9 +19,6 @@ def remember_job(context: Context, job_id: str) -> None:
 
     A next try with the same request finds its job without this: the id follows from the task and the request.
     This is for a next try whose request has changed, and which therefore asks for another id.
-
-    :param context: the task's context.
-    :param job_id: the job that the task has made or adopted, or is about to make.
     """
     store: Any = context.get("task_state_store")
     if store is not None and store.get(JOB_KEY) != job_id:
@@ -29,23 +26,14 @@ def remember_job(context: Context, job_id: str) -> None:
 
 
 def superseded_job(context: Context, ids: Collection[str]) -> str | None:
-    """
-    Return the job of an earlier try that had another request, None if no such job is known.
-
-    :param context: the task's context.
-    :param ids: the ids that the job of this try may have.
-    """
+    """Return the job of an earlier try that had another request, and so none of this try's ids, if known."""
     store: Any = context.get("task_state_store")
     kept = None if store is None else store.get(JOB_KEY)
     return kept if isinstance(kept, str) and kept not in ids else None
 
 
 def pushed_job(context: Context) -> str | None:
-    """
-    Return the job that an earlier process of this try has pushed as its XCom, None if it has not.
-
-    :param context: the context of a task that resumes after a deferral.
-    """
+    """Return the job that an earlier process of this try has pushed as its XCom, None if it has not."""
     ti: Any = context["ti"]
     value = ti.xcom_pull(task_ids=ti.task_id, key="return_value", map_indexes=ti.map_index)
     return value if isinstance(value, str) else None

@@ -71,12 +71,7 @@ class KillSwitch:
             raise TaskKilledError
 
     def pull(self, hook: Cloneable, is_tried_again: Callable[[], bool]) -> None:
-        """
-        Do to the task's job what the DAG author chose, without waiting for it to take effect.
-
-        :param hook: the task's hook.
-        :param is_tried_again: tells whether the task has a next try.
-        """
+        """Do to the task's job what the DAG author chose, without waiting for it to take effect."""
 
         def end() -> None:
             if self._action != "leave" and self._reattach and is_tried_again():

@@ -34,12 +34,7 @@ _LONGEST_PAUSE = 60.0
 
 
 def is_adopted(status: str, *, accept_stopped: bool) -> bool:
-    """
-    Tell whether a job that an earlier try of the same work made is adopted; if not, the next id is used.
-
-    :param status: its status. Active and unlisted ones are adopted: the job may be billing already.
-    :param accept_stopped: whether a STOPPED job is adopted.
-    """
+    """Tell whether an existing job is adopted. Active and unlisted ones are: they may be billing already."""
     return status not in ENDED_WITHOUT_MODEL or (accept_stopped and status == "STOPPED")
 
 

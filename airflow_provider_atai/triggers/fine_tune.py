@@ -216,12 +216,7 @@ class FineTuneJobTrigger(BaseTrigger):
 
 
 def deferral(*, deadline: datetime | None, **arguments: Any) -> dict[str, Any]:
-    """
-    Return the arguments of ``BaseOperator.defer`` for a task that waits until a deadline.
-
-    :param deadline: when the wait gives up, None for never.
-    :param arguments: the other arguments of the trigger.
-    """
+    """Return the arguments of ``BaseOperator.defer`` for a task that waits with this trigger."""
     return {
         "trigger": FineTuneJobTrigger(deadline=deadline.isoformat() if deadline else None, **arguments),
         "method_name": "execute_complete",
