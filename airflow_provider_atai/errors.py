@@ -26,6 +26,7 @@ Every exception that a DAG author can meet.
       * GenerationsExhaustedError         permanent
       * JobIdTakenError                   permanent
       * JobUnclearError                   retryable
+      * TaskKilledError                   retryable
       * FineTuneJobError
           * FineTuneJobFailedError        retryable
           * FineTuneJobCancelledError     retryable
@@ -222,6 +223,10 @@ class JobIdTakenError(PermanentError):
 
 class JobUnclearError(RetryableError):
     """The service may have created a job, and could not be asked whether it did."""
+
+
+class TaskKilledError(RetryableError):
+    """The task was killed while it was creating its job, so its process must not go on."""
 
 
 class FineTuneJobError(AtaiError):

@@ -1,7 +1,4 @@
-"""
-What Airflow is told about this provider. Imported by every Airflow process, so it imports nothing
-heavy.
-"""
+"""What Airflow is told about this provider. Every Airflow process imports it, so it imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ _CONN_FIELDS: dict[str, Any] = {
     "timeout": {
         "label": "Timeout (seconds)",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 3600},
-        "description": "How long to wait for an answer of the API. Empty: 60.",
+        "description": "How long to wait for a response of the API. Empty: 60.",
     },
     "verify": {
         "label": "Verify TLS certificates",

@@ -61,8 +61,8 @@ before = set(sys.modules)
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
-# What the test below compares with. A module belongs in here only if a DAG file cannot be parsed without it;
-# what only a running task or a trigger needs is imported by the function that needs it.
+# A module belongs in this list only if a DAG file cannot be parsed without it. What only a running task or a
+# trigger needs is imported by the function that needs it.
 # `python -m benchmarks.imports` shows what each costs.
 OURS = """
 airflow_provider_atai.api.backoff
@@ -70,8 +70,9 @@ airflow_provider_atai.api.fine_tune
 airflow_provider_atai.api.job_request
 airflow_provider_atai.api.timestamps
 airflow_provider_atai.compat
-airflow_provider_atai.compat.first_try
 airflow_provider_atai.compat.rendering
+airflow_provider_atai.compat.sdk
+airflow_provider_atai.compat.task_state
 airflow_provider_atai.compat.task_store
 airflow_provider_atai.datasets
 airflow_provider_atai.datasets.checks
@@ -87,13 +88,14 @@ airflow_provider_atai.jobs
 airflow_provider_atai.jobs.arguments
 airflow_provider_atai.jobs.ending
 airflow_provider_atai.jobs.identity
+airflow_provider_atai.jobs.kill
 airflow_provider_atai.jobs.submission
 airflow_provider_atai.links
 airflow_provider_atai.links.fine_tune
 airflow_provider_atai.operators
 airflow_provider_atai.operators.datasets
 airflow_provider_atai.operators.fine_tune
-airflow_provider_atai.operators.job_ending
+airflow_provider_atai.retries
 airflow_provider_atai.sensors
 airflow_provider_atai.sensors.fine_tune
 airflow_provider_atai.waiting
@@ -105,9 +107,6 @@ airflow_provider_atai.waiting.summary
 airflow_provider_atai.waiting.watch
 """
 FOREIGN = """
-airflow.providers.common.compat._compat_utils
-airflow.providers.common.compat.sdk
-airflow.providers.common.compat.version_compat
 airflow.sdk.bases.hook
 airflow.sdk.bases.operatorlink
 """

@@ -63,7 +63,7 @@ def test_a_sensor_does_not_resume_at_poke(emulator):
     assert resumed_at == ["execute_complete"]
 
 
-def test_a_failed_job_is_an_error_of_its_own_and_no_attribute_error(emulator):
+def test_a_failed_job_raises_its_own_error(emulator):
     emulator.set_outcome("FAILED")
     assert type(TaskLife(waiting).run_try().error) is FineTuneJobFailedError
 
@@ -114,7 +114,7 @@ def test_a_blocked_call_does_not_block_the_event_loop(atai_emulator):
 
 
 @pytest.mark.parametrize("status", ["PAUSED", "UNKNOWN", "", None])
-def test_an_unknown_status_is_no_success(emulator, status):
+def test_an_unknown_status_is_not_a_success(emulator, status):
     content = {"id": "job-1", "name": "j", "status": status}
     emulator.add_fault(
         method="GET", path=f"{JOBS}/*", effect="answer", status=200, body="json", content=content, count=None
@@ -157,12 +157,12 @@ def test_two_waits_in_one_process_share_no_state(emulator):
     assert other.run_try().state == "success"
 
 
-def test_no_xcom_is_pushed_where_none_is_wanted(emulator):
+def test_no_xcom_is_pushed_without_do_xcom_push(emulator):
     assert TaskLife(lambda: waiting(do_xcom_push=False)).run_try().xcoms == {}
 
 
 @pytest.mark.parametrize("mode", [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}])
-def test_a_timeout_of_a_sensor_is_airflows_own_in_every_mode(emulator, mode):
+def test_a_sensors_timeout_is_airflows_own_error_in_every_mode(emulator, mode):
     job = AtaiHook().fine_tune.create(name="j", datasets=[TRAIN])
     outcome = TaskLife(
         lambda: FineTuneJobSensor(task_id="wait", job_id=job.id, timeout=120, **mode)

@@ -16,13 +16,13 @@ from airflow_provider_atai.provider_info import get_provider_info
 INFO = get_provider_info()
 
 
-def test_airflow_finds_it():
+def test_airflow_finds_the_provider():
     found = entry_points(group="apache_airflow_provider")
     (entry_point,) = [entry for entry in found if entry.value.startswith("airflow_provider_atai")]
     assert entry_point.load() is get_provider_info
 
 
-def test_airflow_accepts_it():
+def test_airflow_accepts_the_provider_info():
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(INFO, schema)
 

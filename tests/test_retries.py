@@ -34,7 +34,7 @@ ENDED = [FineTuneJobFailedError, FineTuneJobCancelledError, FineTuneJobStoppedEr
 
 @pytest.mark.parametrize("pay", [False, True])
 @pytest.mark.parametrize("error", ENDED)
-def test_another_job_is_paid_for_only_where_the_author_says_so(error, pay):
+def test_another_job_is_paid_for_only_if_the_author_says_so(error, pay):
     decision = fine_tune_retry_policy(pay_for_another_job=pay).evaluate(job_error(error), 1, 3)
     assert decision.action is (policies.RetryAction.RETRY if pay else policies.RetryAction.FAIL)
 
@@ -55,13 +55,13 @@ def test_another_job_is_paid_for_only_where_the_author_says_so(error, pay):
         (KeyError("a bug"), policies.RetryAction.DEFAULT),
     ],
 )
-def test_only_what_can_succeed_is_retried(error, action):
+def test_only_errors_that_a_retry_can_help_are_retried(error, action):
     decision = fine_tune_retry_policy(outage_delay=timedelta(minutes=7)).evaluate(error, 1, 3)
     assert decision.action is action
     assert decision.retry_delay == (timedelta(minutes=7) if action is policies.RetryAction.RETRY else None)
 
 
-def test_it_survives_the_serialised_dag():
+def test_the_policy_survives_the_serialised_dag():
     policy = fine_tune_retry_policy()
     again = policies.ExceptionRetryPolicy.deserialize(policy.serialize())
     assert again.serialize() == policy.serialize()

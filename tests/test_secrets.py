@@ -11,8 +11,8 @@ from unittest import mock
 
 import pytest
 import requests
-from airflow.providers.common.compat import sdk
 
+from airflow_provider_atai.compat import sdk
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.operators.datasets import UploadDatasetOperator
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator, StopFineTuneJobOperator

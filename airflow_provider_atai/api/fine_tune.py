@@ -38,6 +38,7 @@ class JobStatus(StrEnum):
 
 
 TERMINAL_STATUSES = frozenset({"COMPLETED", "STOPPED", "CANCELLED", "FAILED"})
+ENDED_WITHOUT_MODEL = TERMINAL_STATUSES - {"COMPLETED"}
 ACTIVE_STATUSES = tuple(status.value for status in JobStatus if status.value not in TERMINAL_STATUSES)
 
 

@@ -1,18 +1,35 @@
-"""What the triggerer can render of a job id, where the scheduler hands a sensor straight to it. Pure."""
+"""Templates and outputs of other tasks: what is known when, and what a triggerer can render. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+
+def is_dynamic(value: Any) -> bool:
+    """Tell whether a value is known only when the task runs: a template or another task's output."""
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    # XComArg and everything like it, without importing it: DAG files are parsed often.
+    return hasattr(value, "resolve")
+
+
+def normalise_rendered(value: Any) -> Any:
+    """
+    Return a rendered argument as plain lists and None.
+
+    The output of a mapped task arrives as a lazy sequence, at any depth. A null ``Param`` that went through
+    Jinja arrives as ``"None"``.
+    """
+    return None if value in ("", "None") else _plain(value)
 
 
 def triggerer_template(job_id: Any) -> str | None:
     """
-    Return a job id as text that the triggerer of Airflow 3.3 can render, None when it cannot.
+    Return a job id as text that the triggerer of Airflow 3.3 can render, None if it cannot.
 
-    It can look up an XCom only by its map index, which neither the Jinja form of another task's output nor
-    ``ti.xcom_pull(task_ids=...)`` names: they make a request that the triggerer does not answer.
-
-    :param job_id: an id, a Jinja template or another task's output.
+    The triggerer can look up an XCom only by its map index. The Jinja form of another task's output and
+    ``ti.xcom_pull(task_ids=...)`` do not name one: they make a request that the triggerer does not answer.
     """
     if isinstance(job_id, str):
         return None if "xcom" in job_id else job_id
@@ -20,6 +37,14 @@ def triggerer_template(job_id: Any) -> str | None:
     if task is None or key is None or _is_mapped(task):
         return None
     return f"{{{{ ti.xcom_pull(task_ids={task.task_id!r}, key={key!r}, map_indexes=-1) }}}}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(item) for item in value]
+    return value
 
 
 def _is_mapped(task: Any) -> bool:

@@ -1,49 +1,68 @@
-"""The job that a task has made, as far as the Airflow version can remember it from try to try."""
+"""What outlives a try of a task, as far as the Airflow version can keep it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_atai.compat.sdk import Context
 
-STORE_KEY = "atai_job"
+JOB_KEY = "atai_job"
+FIRST_TRY_KEY = "atai_first_try"
 
 
 def remember_job(context: Context, job_id: str) -> None:
     """
     Keep a job's id for the next try, from Airflow 3.3 on.
 
-    A job is found again by its id, which follows from the task and its request, without this. It is for the
-    job that a next try with another request no longer asks for.
-
-    :param context: the task's context.
-    :param job_id: the job that the task has made or adopted, or is about to make.
+    A next try with the same request finds its job without this: the id follows from the task and the request.
+    This is for a next try whose request has changed, and which therefore asks for another id.
     """
     store: Any = context.get("task_state_store")
-    if store is not None and store.get(STORE_KEY) != job_id:
-        store.set(STORE_KEY, job_id)
+    if store is not None and store.get(JOB_KEY) != job_id:
+        store.set(JOB_KEY, job_id)
 
 
 def superseded_job(context: Context, ids: Collection[str]) -> str | None:
-    """
-    Return the job of an earlier try whose request was another one, None where there is none that is known.
-
-    :param context: the task's context.
-    :param ids: the ids that the job of this try may have.
-    """
+    """Return the job of an earlier try that had another request, and so none of this try's ids, if known."""
     store: Any = context.get("task_state_store")
-    kept = None if store is None else store.get(STORE_KEY)
+    kept = None if store is None else store.get(JOB_KEY)
     return kept if isinstance(kept, str) and kept not in ids else None
 
 
 def pushed_job(context: Context) -> str | None:
-    """
-    Return the job that an earlier process of this try has pushed as its XCom, None where it has not.
-
-    :param context: the context of a task that goes on after a deferral.
-    """
+    """Return the job that an earlier process of this try has pushed as its XCom, None if it has not."""
     ti: Any = context["ti"]
     value = ti.xcom_pull(task_ids=ti.task_id, key="return_value", map_indexes=ti.map_index)
     return value if isinstance(value, str) else None
+
+
+def first_try_start(context: Context, now: datetime, *, retries: int | None, reschedules: bool) -> datetime:
+    """
+    Return when the first try of a sensor began, so that no retry renews its timeout.
+
+    Airflow 3 tells a rescheduled sensor. Airflow 2 does not: there the deadline that bounds an outage within
+    one poke counts from the poke, and Airflow's own check between the pokes counts from the start. In the
+    other modes, the store of Airflow 3.3 outlives a try. Without one, each try counts anew.
+
+    :param context: the sensor's context.
+    :param now: the time, which is the answer in the first try.
+    :param retries: the sensor's retries.
+    :param reschedules: whether the sensor is rescheduled between its pokes.
+    """
+    ti: Any = context["ti"]
+    if reschedules:
+        ask = getattr(ti, "get_first_reschedule_date", None)
+        return (ask(context) if ask else None) or now
+    store: Any = context.get("task_state_store")
+    if store is None or not retries:
+        return now
+    # A cleared task counts its tries anew. On Airflow 3.3 it still finds what was stored before.
+    first_try = (ti.max_tries or 0) - retries + 1
+    kept = store.get(FIRST_TRY_KEY)
+    if isinstance(kept, dict) and kept.get("try_number") == first_try:
+        return datetime.fromisoformat(kept["started"])
+    store.set(FIRST_TRY_KEY, {"try_number": first_try, "started": now.isoformat()})
+    return now

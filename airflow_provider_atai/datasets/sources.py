@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 from airflow_provider_atai.errors import DatasetFileError, SourceUnreadableError
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
+    from airflow_provider_atai.compat.sdk import ObjectStoragePath
 
 _LOCAL_SCHEME = "file://"
 # How much is read from a store at once. Some stores' own default is 50 MB for each part in flight.
@@ -132,7 +132,7 @@ class ObjectStorageSource:
         return info.get("size"), *(str(info.get(key)) for key in _VERSION_KEYS + _TIME_KEYS)
 
     def _path(self) -> ObjectStoragePath:
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
+        from airflow_provider_atai.compat.sdk import ObjectStoragePath
 
         try:
             path = ObjectStoragePath(self._url)

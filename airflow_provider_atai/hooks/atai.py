@@ -9,18 +9,16 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
-
+from airflow_provider_atai.compat.sdk import AirflowNotFoundException, BaseHook
 from airflow_provider_atai.errors import AtaiConfigurationError, AtaiConnectionError, AtaiError
 from airflow_provider_atai.hooks.settings import ClientSettings, client_settings
 from airflow_provider_atai.provider_info import CONNECTION_TYPE, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Connection
-
     from airflow_provider_atai.api.client import AtaiClient
     from airflow_provider_atai.api.files import FilesApi
     from airflow_provider_atai.api.fine_tune import FineTuneApi
+    from airflow_provider_atai.compat.sdk import Connection
 
 
 class AtaiHook(BaseHook):
@@ -67,7 +65,7 @@ class AtaiHook(BaseHook):
 
         :raises AtaiError: as :attr:`settings`.
         """
-        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+        from airflow_provider_atai.compat.sdk import get_async_connection, get_async_extra_dejson
 
         if "settings" in self.__dict__:
             return
@@ -159,7 +157,7 @@ class AtaiHook(BaseHook):
         return True, f"{self.client.base_url} accepted the API key."
 
     def _settings(self, connection: Connection, extra: Any) -> ClientSettings:
-        from airflow.providers.common.compat.sdk import mask_secret
+        from airflow_provider_atai.compat.sdk import mask_secret
 
         if not isinstance(extra, dict):
             raise AtaiConfigurationError(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
+from airflow_provider_atai.api.fine_tune import ENDED_WITHOUT_MODEL
 from airflow_provider_atai.errors import AtaiBadRequestError, AtaiConflictError, AtaiNotFoundError
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ ACTIONS: tuple[JobAction, ...] = ("cancel", "stop", "leave")
 
 
 class HasFineTuneApi(Protocol):
-    """Whatever has the calls on jobs, such as a hook."""
+    """Whatever offers the calls on jobs, such as a hook."""
 
     @property
     def fine_tune(self) -> FineTuneApi:
@@ -29,7 +31,7 @@ def check_action(value: object, argument: str) -> None:
     """
     Check a kill or timeout action.
 
-    :raises ValueError: it is none.
+    :raises ValueError: it is not one of :data:`ACTIONS`.
     """
     if value not in ACTIONS:
         raise ValueError(
@@ -43,7 +45,7 @@ def end_job(
     job_id: str,
     action: JobAction,
     *,
-    log: Any,
+    log: logging.Logger,
     timeout: float | None = None,
     max_attempts: int | None = None,
 ) -> str:
@@ -56,7 +58,7 @@ def end_job(
     :param log: the task's logger.
     :param timeout: seconds for the call, None for the connection's.
     :param max_attempts: how often the call may be repeated, None for the client's default.
-    :return: a sentence for the log and the error message. It never raises: it runs where a task is ending
+    :return: a sentence for the log and the error message. It never raises, because the task is ending
         anyway.
     """
     if action == "leave":
@@ -72,39 +74,39 @@ def end_last_job(
     job_ids: Iterable[str],
     action: JobAction,
     *,
-    log: Any,
+    log: logging.Logger,
     timeout: float | None = None,
     max_attempts: int | None = None,
 ) -> None:
     """
-    Do to a job what the DAG author chose, where it is not certain which of some ids it has.
+    Do to a job what the DAG author chose if only candidates for its id are known.
 
     The other parameters are those of :func:`end_job`.
 
-    :param job_ids: the ids that the job may have, in the order in which they are used: the next one only for
-        when the job of the one before has ended without a model.
+    :param job_ids: the ids that the job may have, in the order in which they are used: the next one only if
+        the job of the one before has ended without a model.
     """
     if action == "leave":
-        log.info("The task's job, if there is one, is left as it is.")
+        log.info("The task's job, if there is one, is left as it is: it goes on running and billing.")
         return
     for job_id in job_ids:
         job, sentence = _end(owner, job_id, action, timeout=timeout, max_attempts=max_attempts)
         log.info("%s", sentence)
-        if job is None or job.status not in ("FAILED", "CANCELLED", "STOPPED"):
+        if job is None or job.status not in ENDED_WITHOUT_MODEL:
             return
 
 
 def request_end(api: FineTuneApi, job_id: str, action: Literal["cancel", "stop"]) -> FineTuneJob:
     """
-    Stop or cancel a job; one that is over already is fine.
+    Stop or cancel a job; a terminal one is fine.
 
-    :raises AtaiError: the service did not take it, so the job may still run.
+    :raises AtaiError: the service did not accept the request, so the job may still run.
     """
     call = api.cancel if action == "cancel" else api.stop
     try:
         return call(job_id)
     except (AtaiConflictError, AtaiBadRequestError):
-        # How the service refuses to end a job that is over is not documented; 409 is likely.
+        # How the service refuses to end a terminal job is not documented; 409 is likely.
         job = api.get(job_id)
         if not job.is_terminal and job.status != "STOPPING":
             raise

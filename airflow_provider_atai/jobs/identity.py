@@ -1,15 +1,11 @@
-"""
-The job id that a task chooses: the same for every try of the same work, so that nobody pays twice.
-Pure.
-"""
+"""The ids that a task chooses for its job: the same in every try of the same work. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_atai.api.job_request import LONGEST_JOB_ID
@@ -21,52 +17,25 @@ _DIGEST_LENGTH = 16
 _SLUG_LENGTH = LONGEST_JOB_ID - _DIGEST_LENGTH - len("--") - len(str(MAX_GENERATIONS))
 
 
-@dataclass(frozen=True)
-class JobIdentity:
+def job_ids(ti: Any, request: Mapping[str, Any], *, new_in_each_try: bool = False) -> list[str]:
     """
-    What a task's job is called, generation by generation.
+    Return the ids that a task's job may have, in the order in which they are used.
 
-    :param stem: the id without its generation.
-    """
+    The next one is for when the job of the one before has ended without a model. They contain no clock and no
+    random part, and nothing is stored: any worker, on any Airflow version, computes the same ids.
 
-    stem: str
-
-    def generations(self) -> Iterator[str]:
-        """
-        Yield the ids to try: the next one is for when the job of the one before has ended without a
-        model.
-        """
-        for generation in range(1, MAX_GENERATIONS + 1):
-            yield f"{self.stem}-{generation}"
-
-
-def job_identity(
-    *,
-    dag_id: str,
-    run_id: str,
-    task_id: str,
-    map_index: int,
-    request: Mapping[str, Any],
-    try_number: int | None = None,
-) -> JobIdentity:
-    """
-    Compute the identity of a task's job.
-
-    No clock, no random part and nothing stored: any worker, on any Airflow version, computes the same.
-
-    :param dag_id: the DAG.
-    :param run_id: the DAG run.
-    :param task_id: the task.
-    :param map_index: the index of a mapped task, -1 for one that is not mapped.
+    :param ti: the task instance.
     :param request: the body of the create call without an id. Changed data or another model is other work.
-    :param try_number: given only by a task that wants a new job in each try.
+    :param new_in_each_try: whether each try of the task wants a job of its own.
     """
-    parts: list[Any] = [dag_id, run_id, task_id, map_index, request]
-    if try_number is not None:
-        parts.append(try_number)
+    map_index = -1 if ti.map_index is None else ti.map_index
+    parts: list[Any] = [ti.dag_id, ti.run_id, ti.task_id, map_index, request]
+    if new_in_each_try:
+        parts.append(ti.try_number)
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     digest = hashlib.sha256(canonical.encode("ascii")).hexdigest()[:_DIGEST_LENGTH]
-    return JobIdentity(f"{_slug(str(request['name']))}-{digest}")
+    stem = f"{_slug(str(request['name']))}-{digest}"
+    return [f"{stem}-{generation}" for generation in range(1, MAX_GENERATIONS + 1)]
 
 
 def _slug(name: str) -> str:

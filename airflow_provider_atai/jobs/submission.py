@@ -1,19 +1,20 @@
 """
 Create a job exactly once.
 
-Before any POST the chosen id is looked up, and after any POST whose fate is unclear it is looked up again:
-"could not look" is never taken for "not there".
+The id is looked up before any POST, and again after any POST whose outcome is unclear. "Could not look" is
+never taken for "not there".
 """
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_atai.api.backoff import backoff
+from airflow_provider_atai.api.fine_tune import ENDED_WITHOUT_MODEL
 from airflow_provider_atai.errors import (
     AtaiConflictError,
     AtaiError,
@@ -25,9 +26,11 @@ from airflow_provider_atai.errors import (
     PermanentError,
     RetryableError,
 )
+from airflow_provider_atai.jobs.ending import HasFineTuneApi, JobAction, end_job
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneApi, FineTuneJob
+    from airflow_provider_atai.jobs.kill import KillSwitch
 
 _MAX_POSTS = 4
 _FIRST_PAUSE = 2.0
@@ -36,23 +39,9 @@ _LONGEST_PAUSE = 48.0
 _LONGEST_RETRY_AFTER = 60.0
 
 
-class Existing(Enum):
-    """What a job that is already there means for a task that wants one."""
-
-    ADOPT = "adopt"
-    NEXT_GENERATION = "next generation"
-
-
-def judge_existing(status: str, *, accept_stopped: bool) -> Existing:
-    """
-    Decide about a job that an earlier try of this very work has made.
-
-    :param status: its status. Active and unlisted ones are adopted: the job may be billing already.
-    :param accept_stopped: whether the task is content with a stopped job.
-    """
-    if status in ("FAILED", "CANCELLED") or (status == "STOPPED" and not accept_stopped):
-        return Existing.NEXT_GENERATION
-    return Existing.ADOPT
+def is_adopted(status: str, *, accept_stopped: bool) -> bool:
+    """Tell whether an existing job is adopted. Active and unlisted ones are: they may be billing already."""
+    return status not in ENDED_WITHOUT_MODEL or (accept_stopped and status == "STOPPED")
 
 
 def submit_job(
@@ -61,62 +50,67 @@ def submit_job(
     ids: Iterable[str],
     request: Mapping[str, Any],
     accept_stopped: bool,
-    log: Any,
+    switch: KillSwitch,
+    remember: Callable[[str], None],
+    log: logging.Logger,
     ids_are_chosen: bool = False,
-    before_create: Callable[[str], None] = lambda job_id: None,
 ) -> FineTuneJob:
     """
-    Return the one job for this work: an earlier try's, or a new one.
+    Return the one job for this work: the job of an earlier try, or a new one.
 
     :param api: the calls on jobs.
-    :param ids: the ids to use, in order; the next one where the job of the one before ended without a model.
+    :param ids: the ids to use, in order: the next one if the job of the one before ended without a model.
     :param request: ``name``, ``datasets`` and ``model`` of the job.
-    :param accept_stopped: whether a stopped job is one to go on with.
+    :param accept_stopped: whether a STOPPED job is adopted.
+    :param switch: the task's kill switch.
+    :param remember: keeps the id of the task's job for its next try; called before every POST as well.
     :param log: the task's logger.
-    :param ids_are_chosen: whether the DAG author has chosen the id, so that it may be that of any job.
-    :param before_create: told the id each time before the service is asked to make a job with it; it may
-        raise to prevent that.
-    :raises AtaiError: when no job could be made or found; a retry looks again before it makes one.
+    :param ids_are_chosen: whether the DAG author has chosen the id, so that any job may have it.
+    :raises AtaiError: no job could be made or found; a retry looks the ids up before it makes one.
+    :raises TaskKilledError: the task was killed meanwhile.
     """
     ended: list[str] = []
     for job_id in ids:
-        found = find_job(api, job_id)
-        if found is None:
-            job = _create(api, job_id, request=request, log=log, before_create=before_create)
+        job = find_job(api, job_id)
+        if job is None:
+            job = _create(api, job_id, request=request, switch=switch, remember=remember, log=log)
             log.info("Created fine-tune job %s (status %s).", job.id, job.status)
             if job.id != job_id:
                 log.warning(
-                    "The service was asked to call the job %s and called it %s. Should this try be lost, "
-                    "the next one cannot find the job and will make another.",
+                    "The service was asked to call the job %s and called it %s. If this try is lost, the "
+                    "next one cannot find the job and makes another.",
                     job_id,
                     job.id,
                 )
-            return job
-        if judge_existing(found.status, accept_stopped=accept_stopped) is Existing.ADOPT:
+        elif is_adopted(job.status, accept_stopped=accept_stopped):
             if ids_are_chosen:
-                _check_is_wanted(found, request)
+                _check_is_wanted(job, request)
             log.info(
-                "%s (created %s, status %s): going on with it instead of paying for a second one. To force a "
+                "%s (created %s, status %s). It is adopted, so that nobody pays for a second one. To force a "
                 "new job, %s.",
-                f"The job {found.id} that job_id names is there already"
+                f"The job {job.id} that job_id names exists already"
                 if ids_are_chosen
-                else f"An earlier try of this task has made job {found.id} already",
-                found.created_at or "at an unknown time",
-                found.status,
+                else f"An earlier try of this task made job {job.id}",
+                job.created_at or "at an unknown time",
+                job.status,
                 "choose another job_id" if ids_are_chosen else "start a new DAG run or pass reattach=False",
             )
-            return found
-        log.info("Job %s of an earlier try is %s, so another one is needed.", found.id, found.status)
-        ended.append(f"{found.id} {found.status}")
+        else:
+            log.info("Job %s of an earlier try is %s, so the task needs another one.", job.id, job.status)
+            ended.append(f"{job.id} {job.status}")
+            continue
+        remember(job.id)
+        switch.after_submission(job.id)
+        return job
     raise GenerationsExhaustedError(
         f"Every job id that this task may use belongs to a job without a model ({_shortened(ended)}). "
-        "None of them runs or bills. Find out why they end, then start a new DAG run or choose another "
+        "None of them runs or bills. Find out why they ended, then start a new DAG run or choose another "
         "job_id."
     )
 
 
 def _check_is_wanted(found: FineTuneJob, request: Mapping[str, Any]) -> None:
-    # Not its config: the service may resolve model and file ids to something else.
+    # The config is not compared: the service may resolve model and file ids to something else.
     if found.name != request["name"]:
         raise JobIdTakenError(
             f"The job {found.id} that job_id names is called {found.name!r}, not {request['name']!r}; its "
@@ -124,26 +118,40 @@ def _check_is_wanted(found: FineTuneJob, request: Mapping[str, Any]) -> None:
         )
 
 
+def end_superseded(
+    owner: HasFineTuneApi, job_id: str | None, action: JobAction, *, log: logging.Logger
+) -> None:
+    """End the job of an earlier try whose request has changed since, if there is one: nobody waits for it."""
+    job = None if job_id is None else find_job(owner.fine_tune, job_id)
+    if job is not None and not job.is_terminal:
+        log.warning(
+            "Job %s of an earlier try is %s, but that try had another request. This try makes its own job.",
+            job.id,
+            job.status,
+        )
+        end_job(owner, job.id, action, log=log)
+
+
 def find_job(api: FineTuneApi, job_id: str) -> FineTuneJob | None:
     """
-    Return the job with an id, or None when the service clearly says that there is none.
+    Return the job with an id, or None if the service clearly says that there is none.
 
-    :raises AtaiError: when the service gives no clear answer.
+    :raises AtaiError: the service gives no clear answer.
     """
     try:
         return api.get(job_id)
     except AtaiNotFoundError:
         return None
     except AtaiGatewayNotFoundError:
-        # The body of the service's own 404 is not documented. The list tells it from that of a gateway.
+        # The body of the service's own 404 is not documented. The list tells it from a gateway's 404.
         return next((job for job in api.list() if job.id == job_id), None)
 
 
 def latest_job(api: FineTuneApi, *, ids: Iterable[str]) -> FineTuneJob | None:
     """
-    Return the job of the last generation that there is, None when there is none.
+    Return the job of the last generation that exists, None if there is none.
 
-    :raises AtaiError: when the service gives no clear answer.
+    :raises AtaiError: the service gives no clear answer.
     """
     latest = None
     for job_id in ids:
@@ -159,11 +167,13 @@ def _create(
     job_id: str,
     *,
     request: Mapping[str, Any],
-    log: Any,
-    before_create: Callable[[str], None],
+    switch: KillSwitch,
+    remember: Callable[[str], None],
+    log: logging.Logger,
 ) -> FineTuneJob:
     for attempt in range(1, _MAX_POSTS + 1):
-        before_create(job_id)
+        switch.before_post(job_id)
+        remember(job_id)
         try:
             return api.create(**request, job_id=job_id)
         except AtaiConflictError as error:
@@ -180,7 +190,7 @@ def _create(
         time.sleep(pause)
         found = _look_again(api, job_id, after=problem)
         if found is not None:
-            log.info("Job %s was created although the answer got lost.", job_id)
+            log.info("Job %s was created although the response was lost.", job_id)
             return found
     raise problem
 

@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
-
 from airflow_provider_atai.api.job_request import SPLITS, check_file_ids
+from airflow_provider_atai.compat.rendering import is_dynamic, normalise_rendered
+from airflow_provider_atai.compat.sdk import AirflowFailException, BaseOperator, log_of
 from airflow_provider_atai.datasets.files import check_file_id, inspect_file, suffix_of
 from airflow_provider_atai.datasets.store import DatasetStore
 from airflow_provider_atai.errors import AtaiError, AtaiNotFoundError, PermanentError
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.jobs.arguments import is_dynamic, normalise_rendered
+from airflow_provider_atai.retries import failing_at_once
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_atai.compat.sdk import Context
 
 
 class UploadDatasetOperator(BaseOperator):
     """
     Store files on the service as one dataset of a fine-tune job.
 
-    Every file is checked before anything is sent. Its id is ``<stem>-<12 hex of its SHA-256><suffix>``, so
-    that changed data never overwrites what a job still reads, and unchanged data is not sent again.
+    Every file is checked before anything is sent. Its id is ``<stem>-<12 hex of its SHA-256><suffix>``.
+    Changed data therefore never overwrites what a job still reads, and unchanged data is not sent again.
 
     XCom ``return_value`` is one entry of a job's ``datasets``:
     ``{"name": str, "split": "train" | "eval", "file_ids": [str, ...]}``.
 
-    :param path: a path or a list of paths: local to the worker, ``file://``, or what Airflow's
+    :param path: a path or a list of paths: local to the worker, ``file://``, or whatever Airflow's
         ``ObjectStoragePath`` opens. The files are ``.jsonl``, ``.json``, ``.csv``, ``.txt``, ``.png``,
         ``.jpg``, ``.jpeg`` or ``.mp4``. (templated)
     :param name: the dataset's name in the job. (templated)
     :param split: ``"train"`` or ``"eval"``. (templated)
     :param file_id: a name for the file instead of the one made from its content, with the same suffix and for
-        a single path only. A file that has the name already is compared, which downloads it. (templated)
+        a single path only. An existing file with this name is downloaded and compared. (templated)
     :param validate: whether the content is checked: UTF-8 for text, JSON for ``.json`` up to 16 MiB, and
         every line as JSON for ``.jsonl``. That files exist and are not empty is always checked.
     :param atai_conn_id: the connection. (templated)
-    :raises AirflowFailException: a file is missing or malformed, or the service refuses it; no retry helps.
-    :raises AtaiError: anything else that went wrong. A retry resumes where the upload was interrupted.
+    :raises AirflowFailException: a file is missing or malformed, or the service refuses it. No retry helps.
+    :raises AtaiError: anything else went wrong. A retry resumes where the upload was interrupted.
     """
 
     template_fields: Sequence[str] = ("path", "name", "split", "file_id", "atai_conn_id")
@@ -73,8 +72,10 @@ class UploadDatasetOperator(BaseOperator):
         return AtaiHook(self.atai_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Check all files, store those that are not there yet, and return the dataset."""
-        with _failing_at_once("The dataset was not stored completely"):
+        """Check all files, store the missing ones, and return the dataset."""
+        what = "The dataset was not stored completely."
+        wrong = (PermanentError, ValueError)
+        with failing_at_once(what, note=f"{what} A retry resumes from there.", final=wrong):
             path, file_id = normalise_rendered(self.path), normalise_rendered(self.file_id)
             _check_upload(path=path, name=self.name, split=self.split, file_id=file_id)
             files = [inspect_file(one, file_id=file_id, validate=self.validate) for one in _paths(path)]
@@ -82,7 +83,7 @@ class UploadDatasetOperator(BaseOperator):
                 self.log.info("Checked %s: %d bytes, sha256 %s.", file.path, file.num_bytes, file.sha256)
                 if file.note:
                     self.log.warning("%s: %s", file.path, file.note)
-            store = DatasetStore(self.hook.files, log=self.log)
+            store = DatasetStore(self.hook.files, log=log_of(self))
             # Files of the same name and content share an id and are sent once.
             stored = {
                 file.file_id: store.ensure(file, content_addressed=file_id is None)
@@ -96,16 +97,16 @@ class DeleteDatasetOperator(BaseOperator):
     """
     Delete the files of datasets from the service, for example as a teardown.
 
-    The names are those of the whole organisation: a file that another DAG uploaded with the same name and
-    content is the same file.
+    File ids are shared by the whole organisation: if another DAG uploaded a file with the same name and
+    content, it is the same file.
 
     :param file_ids: a list of file ids, one dataset as
         :class:`~airflow_provider_atai.operators.datasets.UploadDatasetOperator` returns it, or a list of such
-        datasets. None, as the output of a task that did not run, deletes nothing. (templated)
+        datasets. None, the output of a task that did not run, deletes nothing. (templated)
     :param atai_conn_id: the connection. (templated)
-    :param ignore_missing: whether a file that is not there is fine.
+    :param ignore_missing: whether a missing file is fine.
     :raises AirflowFailException: some files were not deleted and no retry helps; the others are deleted.
-    :raises AtaiError: some files were not deleted; a retry tries again.
+    :raises AtaiError: some files were not deleted. A retry tries again.
     """
 
     template_fields: Sequence[str] = ("file_ids", "atai_conn_id")
@@ -134,9 +135,11 @@ class DeleteDatasetOperator(BaseOperator):
         return AtaiHook(self.atai_conn_id)
 
     def execute(self, context: Context) -> None:
-        """Delete what can be deleted, then report everything that could not."""
-        with _failing_at_once("Nothing was deleted"):
+        """Delete what can be deleted, then report what could not."""
+        try:
             file_ids = file_ids_of(normalise_rendered(self.file_ids))
+        except ValueError as error:
+            raise AirflowFailException(f"Nothing was deleted. A retry cannot help: {error}") from error
         if not file_ids:
             self.log.info("There are no files to delete.")
             return
@@ -156,7 +159,7 @@ class DeleteDatasetOperator(BaseOperator):
         except AtaiNotFoundError:
             if not self.ignore_missing:
                 raise
-            self.log.info("File %s is not there, so there is nothing to delete.", file_id)
+            self.log.info("File %s does not exist, so there is nothing to delete.", file_id)
         else:
             self.log.info("File %s is deleted.", file_id)
 
@@ -167,7 +170,7 @@ def file_ids_of(value: Any) -> list[str]:
 
     What another task will fill in is left out, and so is None.
 
-    :raises ValueError: it is something else; the message says what to write.
+    :raises ValueError: the value is something else; the message says what to write.
     """
     if isinstance(value, str):
         raise ValueError(
@@ -228,18 +231,6 @@ def _paths(path: Any) -> list[Any]:
         if not (isinstance(one, str) and one.strip()) and not is_dynamic(one):
             raise ValueError(f"path must hold non-empty strings, not {one!r}.")
     return list(paths)
-
-
-@contextmanager
-def _failing_at_once(what: str) -> Iterator[None]:
-    """Make the task fail without another try where a retry cannot help."""
-    try:
-        yield
-    except (PermanentError, ValueError) as error:
-        raise AirflowFailException(f"{what}, and a retry cannot help: {error}") from error
-    except AtaiError as error:
-        error.add_note(f"{what}. A retry goes on from there.")
-        raise
 
 
 def _deletion_error(failures: Mapping[str, AtaiError], count: int) -> Exception:

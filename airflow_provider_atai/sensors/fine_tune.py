@@ -1,4 +1,4 @@
-"""The sensor that waits for a fine-tune job that another task, or somebody outside Airflow, has started."""
+"""The sensor that waits for a fine-tune job, whoever created it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
+from airflow_provider_atai.api.job_request import check_job_id
+from airflow_provider_atai.compat.rendering import is_dynamic, triggerer_template
+from airflow_provider_atai.compat.sdk import (
+    TRIGGERERS_RUN_WHOLE_TASKS,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -15,25 +18,14 @@ from airflow.providers.common.compat.sdk import (
     BaseSensorOperator,
     PokeReturnValue,
     conf,
+    log_of,
 )
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
-
-from airflow_provider_atai.api.job_request import check_job_id
-from airflow_provider_atai.compat.first_try import first_try_start
-from airflow_provider_atai.compat.rendering import triggerer_template
-from airflow_provider_atai.errors import (
-    AtaiResponseError,
-    FineTuneJobNotFoundError,
-    FineTuneJobRefusedError,
-)
+from airflow_provider_atai.compat.task_state import broken_deferral
+from airflow_provider_atai.compat.task_store import first_try_start
+from airflow_provider_atai.errors import AtaiResponseError
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.jobs.arguments import is_dynamic
-from airflow_provider_atai.waiting.deadline import (
-    BACKSTOP_MARGIN,
-    backstop,
-    seconds_before_airflow,
-    wait_deadline,
-)
+from airflow_provider_atai.retries import POLLS_AGAIN, retry_of_sensor, task_failure
+from airflow_provider_atai.waiting.deadline import BACKSTOP_MARGIN, seconds_before_airflow, wait_deadline
 from airflow_provider_atai.waiting.on_worker import poke_job, utcnow
 from airflow_provider_atai.waiting.policy import Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
@@ -41,20 +33,19 @@ from airflow_provider_atai.waiting.summary import describe_summary
 from airflow_provider_atai.waiting.watch import JobWatch
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
     from airflow.triggers.base import StartTriggerArgs
 
-_LOOKS_AGAIN = "A retry of this sensor looks at the same job again."
-_CANNOT_HELP = "A retry of this sensor cannot change that: it looks at the same job."
+    from airflow_provider_atai.compat.sdk import Context
 
 
 class FineTuneJobSensor(BaseSensorOperator):
     """
-    Wait until a fine-tune job is over. It never acts on the job: that belongs to the task that created it.
+    Wait until a fine-tune job is terminal. The sensor never acts on the job, which belongs to its creator.
 
-    The outcome is the same in poke, reschedule and deferrable mode: success for COMPLETED (and STOPPED with
-    ``accept_stopped``); failure for every other end, also with ``soft_fail``; ``AirflowSensorTimeout`` at
-    ``timeout``, or a skip with ``soft_fail``. An unreachable API is tolerated for 30 minutes.
+    The outcome is the same in poke, reschedule and deferrable mode. COMPLETED succeeds, and so does STOPPED
+    with ``accept_stopped``. Every other end fails the sensor, also with ``soft_fail``. At ``timeout`` it
+    raises ``AirflowSensorTimeout``, or is skipped with ``soft_fail``. An unreachable API is tolerated for 30
+    minutes.
 
     XCom ``return_value`` is the summary that :func:`~airflow_provider_atai.waiting.summary.summarise`
     describes.
@@ -64,16 +55,16 @@ class FineTuneJobSensor(BaseSensorOperator):
     :param deferrable: whether to wait in the triggerer, without a worker.
     :param start_from_trigger: whether to go from the scheduler to the triggerer without a worker (Airflow >=
         3.3, not for mapped tasks); implies ``deferrable``. ``timeout`` then counts anew in each try.
-    :param end_from_trigger: whether to end in the triggerer when the job is a success (Airflow >= 3.3);
-        implies ``deferrable``. Everything else ends on a worker, and so does a sensor with ``outlets``, whose
-        asset events only a worker sends.
+    :param end_from_trigger: whether to end in the triggerer if the job is a success (Airflow >= 3.3); implies
+        ``deferrable``. Everything else ends on a worker. So does a sensor with ``outlets``: only a worker
+        sends its asset events.
     :param atai_conn_id: the connection. (templated)
     :raises FineTuneJobFailedError: the job FAILED.
     :raises FineTuneJobCancelledError: it was cancelled.
     :raises FineTuneJobStoppedError: it was stopped, unless ``accept_stopped``.
-    :raises FineTuneJobUnreachableError: it could not be read for 30 minutes; a retry looks again.
-    :raises FineTuneJobNoModelError: it is COMPLETED, but there is no sign of a model; a retry looks again.
-    :raises AirflowSensorTimeout: it was not over within ``timeout``; not retried.
+    :raises FineTuneJobUnreachableError: it could not be read for 30 minutes. A retry polls it again.
+    :raises FineTuneJobNoModelError: it is COMPLETED without a sign of a model. A retry polls it again.
+    :raises AirflowSensorTimeout: it was not terminal within ``timeout``; not retried.
     :raises AirflowFailException: there is no such job, or the key is refused; not retried.
     """
 
@@ -98,7 +89,7 @@ class FineTuneJobSensor(BaseSensorOperator):
         self.accept_stopped = accept_stopped
         self.deferrable = deferrable or start_from_trigger or end_from_trigger
         self.atai_conn_id = atai_conn_id
-        if (start_from_trigger or end_from_trigger) and not AIRFLOW_V_3_3_PLUS:
+        if (start_from_trigger or end_from_trigger) and not TRIGGERERS_RUN_WHOLE_TASKS:
             self.log.warning(
                 "start_from_trigger and end_from_trigger need Airflow 3.3; task %s defers the ordinary way.",
                 self.task_id,
@@ -122,64 +113,45 @@ class FineTuneJobSensor(BaseSensorOperator):
         return AtaiHook(self.atai_conn_id)
 
     def execute(self, context: Context) -> Any:
-        """Wait for the job, in whichever mode the sensor has."""
+        """Wait for the job, in the sensor's mode."""
         try:
             check_job_id(self.job_id)
         except ValueError as error:
             raise AirflowFailException(f"There is no job to wait for: {error}") from error
         if self.deferrable:
-            from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
+            from airflow_provider_atai.triggers.fine_tune import deferral
 
-            now = utcnow()
-            limits = self._limits(context, now)
-            self.defer(
-                trigger=FineTuneJobTrigger(
-                    **self._trigger_arguments(),
-                    deadline=limits.deadline.isoformat() if limits.deadline else None,
-                ),
-                method_name="execute_complete",
-                kwargs={"job_id": self.job_id},
-                timeout=backstop(limits.deadline, now),
-            )
-        # poke() returns how the wait ended instead of raising it, and the verdict falls here: what is raised
-        # within the base class's loop would be skipped or swallowed by soft_fail and silent_fail.
+            deadline = self._limits(context, utcnow()).deadline
+            self.defer(**deferral(deadline=deadline, **self._trigger_arguments()))
+        # poke() returns how the wait ended, and the error is raised here. In the base class's loop, soft_fail
+        # and silent_fail would turn it into a skip or swallow it.
         return self._finish(super().execute(context))
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look at the job, riding out an outage; done means over, or past the deadline."""
+        """Poll the job, riding out an outage; done means terminal, or past the deadline."""
         result = poke_job(self.hook, self._watch(context))
         return PokeReturnValue(is_done=result is not None, xcom_value=result)
 
     def execute_complete(self, context: Context, event: Any, job_id: str | None = None) -> dict[str, Any]:
-        """
-        Go on after the trigger has fired.
-
-        :param context: the task's context.
-        :param event: the trigger's payload.
-        :param job_id: the job that the sensor deferred for; None under ``dag.test()``, which passes only
-            the event on.
-        """
+        """Resume after the trigger has fired. ``dag.test()`` passes only the event on, without ``job_id``."""
         return self._finish(WaitResult.from_event(event, job_id=job_id or self.job_id))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
-        Go on after the deferral, whether the trigger fired, broke or was timed out by Airflow.
+        Resume after the deferral, whether the trigger fired, broke or was timed out by Airflow.
 
-        Airflow's sensors turn every ``AirflowException`` raised here into a skip when ``soft_fail`` is
-        set, where in the other modes only a timeout skips; so theirs is not called.
+        The method of Airflow's sensors is not called. With ``soft_fail`` it turns every ``AirflowException``
+        into a skip, whereas in the other modes only a timeout skips.
         """
-        if next_method != "__fail__":
+        broken = broken_deferral(next_method, next_kwargs)
+        if broken is None:
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
-        failure = next_kwargs or {}
-        error = str(failure.get("error"))
-        if "timeout" in error.lower():
-            return self._finish(WaitResult(Ending.TIMED_OUT, self.job_id, reason=error))
+        if broken.timed_out:
+            return self._finish(WaitResult(Ending.TIMED_OUT, self.job_id, reason=broken.reason))
         if self.never_fail:
-            raise AirflowSkipException(f"The trigger broke: {error}")
-        raise AtaiResponseError(
-            f"The trigger that waited for job {self.job_id} broke ({error}); the job may still run. "
-            f"{_LOOKS_AGAIN}\n" + "\n".join(failure.get("traceback") or ())
-        )
+            raise AirflowSkipException(f"The trigger broke: {broken.reason}")
+        known = f"Fine-tune job {self.job_id} may still run and bill."
+        raise AtaiResponseError(broken.describe(f"{known} {POLLS_AGAIN}"))
 
     def _trigger_arguments(self) -> dict[str, Any]:
         return {
@@ -210,21 +182,22 @@ class FineTuneJobSensor(BaseSensorOperator):
         )
 
     def _watch(self, context: Context) -> JobWatch:
-        # A sensor that pokes in one process keeps its watch, so that it logs what changed from poke to poke.
+        # A sensor that pokes in one process keeps its watch, and so logs what changed from poke to poke.
         watch: JobWatch | None = self.__dict__.get("_kept_watch")
         if watch is None:
-            watch = JobWatch(self.job_id, limits=self._limits(context, utcnow()), log=self.log)
+            watch = JobWatch(self.job_id, limits=self._limits(context, utcnow()), log=log_of(self))
             self.__dict__["_kept_watch"] = watch
         return watch
 
     def _limits(self, context: Context, now: datetime) -> WaitLimits:
+        reschedules = self.reschedule and not self.deferrable
         deadline = wait_deadline(
-            counts_from=first_try_start(self, context, now),
+            counts_from=first_try_start(context, now, retries=self.retries, reschedules=reschedules),
             started_at=context["ti"].start_date,
             now=now,
             timeout=self.timeout,
-            # Of a sensor that is rescheduled it bounds each poke, which Airflow sees to.
-            execution_timeout=None if self.reschedule and not self.deferrable else self.execution_timeout,
+            # For a rescheduled sensor this bounds each poke; Airflow enforces that itself.
+            execution_timeout=None if reschedules else self.execution_timeout,
         )
         return WaitLimits(poll_interval=self.poke_interval, deadline=deadline)
 
@@ -234,15 +207,9 @@ class FineTuneJobSensor(BaseSensorOperator):
             self.log.info("%s", describe_summary(result.summary))
         if result.is_green(accept_stopped=self.accept_stopped):
             return result.summary or {}
-        if self.never_fail:
-            raise AirflowSkipException(str(result.error(_CANNOT_HELP)))
+        error = result.error(retry_of_sensor(result.ending))
+        if self.never_fail or (self.soft_fail and result.ending is Ending.TIMED_OUT):
+            raise AirflowSkipException(str(error)) from error
         if result.ending is Ending.TIMED_OUT:
-            timed_out = result.error("It may still run and bill. A sensor's timeout is not retried.")
-            if self.soft_fail:
-                raise AirflowSkipException(str(timed_out)) from timed_out
-            raise AirflowSensorTimeout(str(timed_out)) from timed_out
-        can_change = result.ending in (Ending.UNREACHABLE, Ending.NO_MODEL)
-        error = result.error(_LOOKS_AGAIN if can_change else _CANNOT_HELP)
-        if isinstance(error, FineTuneJobNotFoundError | FineTuneJobRefusedError):
-            raise AirflowFailException(str(error)) from error
-        raise error
+            raise AirflowSensorTimeout(str(error)) from error
+        raise task_failure(error)

@@ -13,10 +13,12 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_atai.api.fine_tune import JobMetrics
 from airflow_provider_atai.api.job_request import check_job_id
+from airflow_provider_atai.compat.sdk import log_of
 from airflow_provider_atai.compat.task_state import push_xcom, read_task_state, was_cleared
 from airflow_provider_atai.errors import AtaiError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.jobs.ending import KILL_TIMEOUT, JobAction, end_job
+from airflow_provider_atai.waiting.deadline import backstop
 from airflow_provider_atai.waiting.on_worker import finish, utcnow
 from airflow_provider_atai.waiting.policy import (
     DEFAULT_OUTAGE_TOLERANCE,
@@ -29,29 +31,34 @@ from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
 from airflow_provider_atai.waiting.watch import JobWatch
 
+_ARGUMENTS = (
+    *("job_id", "atai_conn_id", "poll_interval", "deadline", "outage_tolerance", "kill_action", "reattach"),
+    *("known_to_exist", "before_timeout", "end_task", "accept_stopped", "push_xcom"),
+)
+
 
 class FineTuneJobTrigger(BaseTrigger):
     """
-    Fire once when a fine-tune job is over, its deadline has passed, or it cannot be read for too long.
+    Fire once when a fine-tune job is terminal, its deadline has passed, or it cannot be read for too long.
 
-    Until the task is killed it only reads. Started again elsewhere, it goes on with the same job and the same
-    deadline.
+    Until the task is killed, the trigger only reads. After a restart it resumes with the same job and the
+    same deadline.
 
     The event's payload is what
     :meth:`WaitResult.to_event() <airflow_provider_atai.waiting.result.WaitResult.to_event>` returns.
 
     :param job_id: the job to wait for.
     :param atai_conn_id: the connection.
-    :param poll_interval: seconds between two looks at the job.
+    :param poll_interval: seconds between two polls of the job.
     :param deadline: when to give up, as an ISO 8601 time with its zone; None for never. It is absolute, so
         that a restarted triggerer does not renew it.
-    :param outage_tolerance: seconds for which the API may give no usable answer.
-    :param kill_action: what happens to the job when a person marks the waiting task failed or successful:
+    :param outage_tolerance: seconds for which the API may give no usable response.
+    :param kill_action: what happens to the job if a person marks the waiting task failed or successful:
         ``"cancel"``, ``"stop"`` or ``"leave"``. Airflow tells the trigger from 3.3 on.
-    :param reattach: whether a next try of the task goes on with the job, so that a cleared task leaves it.
+    :param reattach: whether the next try of the task adopts the job, so that a cleared task leaves it.
     :param known_to_exist: whether the service has shown the job before, so that a 404 is an outage.
-    :param before_timeout: give up so many seconds before Airflow's own timeout of the deferral, instead of at
-        a ``deadline``; for a task that the scheduler defers, see
+    :param before_timeout: give up this many seconds before Airflow's own timeout of the deferral, instead of
+        at a ``deadline``. For a task that the scheduler defers, see
         :func:`~airflow_provider_atai.waiting.deadline.seconds_before_airflow`.
     :param end_task: whether a success ends the task here, without a worker (Airflow >= 3.3). Everything else
         is left to the task, which knows about retries and ``soft_fail``.
@@ -91,28 +98,15 @@ class FineTuneJobTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments: ids, times and choices, never a key or an address."""
-        arguments = {
-            "job_id": self.job_id,
-            "atai_conn_id": self.atai_conn_id,
-            "poll_interval": self.poll_interval,
-            "deadline": self.deadline,
-            "outage_tolerance": self.outage_tolerance,
-            "kill_action": self.kill_action,
-            "reattach": self.reattach,
-            "known_to_exist": self.known_to_exist,
-            "before_timeout": self.before_timeout,
-            "end_task": self.end_task,
-            "accept_stopped": self.accept_stopped,
-            "push_xcom": self.push_xcom,
-        }
+        arguments = {name: getattr(self, name) for name in _ARGUMENTS}
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for the job, together with all that wait over the same connection, and yield how that went."""
+        """Wait for the job, in one loop with all waits on the same connection, and yield how that ended."""
         try:
             check_job_id(self.job_id)
         except ValueError as error:
-            # Nobody could check an id that the triggerer has rendered.
+            # An id that the triggerer has rendered is checked nowhere else.
             result = WaitResult(Ending.NOT_FOUND, str(self.job_id), reason=str(error))
         else:
             result = await self._wait()
@@ -125,9 +119,9 @@ class FineTuneJobTrigger(BaseTrigger):
         """
         Do to the job what ``kill_action`` says, unless the task was only cleared.
 
-        A cleared task is tried again and, with ``reattach``, goes on with its job. Where Airflow does not
-        tell the two apart, the job is ended, and the next try makes another. A restart of the triggerer does
-        not come here.
+        A cleared task is tried again and, with ``reattach``, adopts its job. If Airflow does not tell the two
+        apart, the job is ended, and the next try makes another. A restart of the triggerer does not come
+        here.
         """
         if self.kill_action == "leave":
             self.log.info("The task was killed. Job %s is left as it is.", self.job_id)
@@ -143,7 +137,7 @@ class FineTuneJobTrigger(BaseTrigger):
                 hook,
                 self.job_id,
                 self.kill_action,
-                log=self.log,
+                log=log_of(self),
                 timeout=KILL_TIMEOUT,
                 max_attempts=1,
             )
@@ -159,7 +153,7 @@ class FineTuneJobTrigger(BaseTrigger):
                 outage_tolerance=self.outage_tolerance,
                 known_to_exist=self.known_to_exist,
             ),
-            log=self.log,
+            log=log_of(self),
         )
         while True:
             hook = AtaiHook(self.atai_conn_id)
@@ -176,7 +170,7 @@ class FineTuneJobTrigger(BaseTrigger):
                 return result
 
     async def _wait_over(self, hook: AtaiHook, watch: JobWatch) -> WaitResult | None:
-        """Wait until the job's wait ends, or until the connection has to be read again: then return None."""
+        """Wait until the wait ends; return None if the connection has to be read again first."""
         async with subscribe(
             hook.settings,
             hook.clone,
@@ -196,13 +190,13 @@ class FineTuneJobTrigger(BaseTrigger):
                     return None
 
     async def _end_task(self, result: WaitResult) -> bool:
-        """Tell whether the task ends here; its XCom is pushed then."""
+        """Tell whether the task ends here; if so, its XCom has been pushed."""
         if result.summary is None or not result.is_green(accept_stopped=self.accept_stopped):
             return False
         self.log.info("%s", describe_summary(result.summary))
         try:
             if self.push_xcom:
-                # Not with the event: Airflow 3.3 encodes that twice, so that it would be read as text.
+                # Not with the event: Airflow 3.3 encodes that twice, and readers would get text.
                 await push_xcom(self, "return_value", result.summary)
         except Exception as error:
             self.log.warning("The XCom cannot be pushed here, so a worker ends the task: %r", error)
@@ -212,13 +206,23 @@ class FineTuneJobTrigger(BaseTrigger):
     def _deadline(self) -> datetime | None:
         if self.deadline is not None:
             return datetime.fromisoformat(self.deadline)
-        # The triggerer sets it on the instance: the time at which Airflow itself gives the deferral up.
+        # The triggerer sets it on the instance: when Airflow itself gives up the deferral.
         airflows: datetime | None = getattr(self, "timeout_after", None)
         if self.before_timeout is None or airflows is None:
             return None
         if airflows.tzinfo is None:
             airflows = airflows.replace(tzinfo=UTC)
         return airflows - timedelta(seconds=self.before_timeout)
+
+
+def deferral(*, deadline: datetime | None, **arguments: Any) -> dict[str, Any]:
+    """Return the arguments of ``BaseOperator.defer`` for a task that waits with this trigger."""
+    return {
+        "trigger": FineTuneJobTrigger(deadline=deadline.isoformat() if deadline else None, **arguments),
+        "method_name": "execute_complete",
+        "kwargs": {"job_id": arguments["job_id"]},
+        "timeout": backstop(deadline, utcnow()),
+    }
 
 
 def _task_success() -> TriggerEvent:

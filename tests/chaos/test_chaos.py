@@ -7,10 +7,10 @@ from unittest import mock
 
 import pytest
 
-from airflow_provider_atai.compat import next_try
+from airflow_provider_atai.compat import task_state
 from airflow_provider_atai.errors import AtaiError
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.jobs import submission
+from airflow_provider_atai.jobs import kill, submission
 from airflow_provider_atai.operators import fine_tune
 from airflow_provider_atai.triggers import fine_tune as triggers
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
@@ -68,7 +68,7 @@ def test_a_life_is_the_same_each_time(tmp_path):
     assert traces[0] == traces[1]
 
 
-find_job, job_identity, wait_deadline = submission.find_job, fine_tune.job_identity, fine_tune.wait_deadline
+find_job, job_ids, wait_deadline = submission.find_job, fine_tune.job_ids, fine_tune.wait_deadline
 
 
 def find_job_or_give_up(api, job_id):
@@ -78,8 +78,8 @@ def find_job_or_give_up(api, job_id):
         return None
 
 
-def identity_of_the_moment(**arguments):
-    return job_identity(**{**arguments, "try_number": datetime.now(UTC).timestamp()})
+def ids_of_the_moment(ti, request, **_):
+    return job_ids(ti, {**request, "now": datetime.now(UTC).timestamp()})
 
 
 def deadline_from_now_on(**arguments):
@@ -110,22 +110,22 @@ SABOTAGE = {
         [81, 166, 201],
         DUPLICATE,
     ),
-    "another id in each try": ([(fine_tune, "job_identity", identity_of_the_moment)], [2, 3, 5, 8], LOST),
+    "another id in each try": ([(fine_tune, "job_ids", ids_of_the_moment)], [2, 3, 5, 8], LOST),
     "every end is a success": ([(WaitResult, "is_green", is_over)], [1, 2, 9], FALSE_GREEN),
     "a retry renews the deadline": ([(fine_tune, "wait_deadline", deadline_from_now_on)], [3, 62], OVERRUN),
     "a restart renews the deadline": (
-        [(FineTuneJobTrigger, "_deadline", another_hour), (fine_tune, "backstop", lambda *_: None)],
+        [(FineTuneJobTrigger, "_deadline", another_hour), (triggers, "backstop", lambda *_: None)],
         [4, 8],
         OVERRUN,
     ),
     "a kill does nothing": (
-        [(fine_tune, "end_last_job", lambda *_, **__: None), (triggers, "end_job", lambda *_, **__: "")],
+        [(kill, "end_last_job", lambda *_, **__: None), (triggers, "end_job", lambda *_, **__: "")],
         [20, 22, 26],
         LEFT_RUNNING,
     ),
-    "a clear ends the job": ([(next_try, "is_tried_again", lambda _: False)], [22, 31, 43], ENDED),
+    "a clear ends the job": ([(fine_tune, "is_tried_again", lambda _: False)], [22, 31, 43], ENDED),
     "a drained worker ends the job": (
-        [(next_try, "_has_tries_left", lambda _: False)],
+        [(task_state, "_has_tries_left", lambda _: False)],
         [13, 17, 18],
         ENDED,
     ),

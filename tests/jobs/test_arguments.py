@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_atai.jobs.arguments import check_at_parse_time, normalise_rendered
+from airflow_provider_atai.jobs.arguments import check_at_parse_time
 from airflow_provider_atai.operators.fine_tune import CancelFineTuneJobOperator
 
 TRAIN = {"name": "training-set", "split": "train", "file_ids": ["train.jsonl"]}
@@ -30,7 +28,7 @@ def output():
         [{**TRAIN, "file_ids": "{{ params.files }}"}],
     ],
 )
-def test_what_is_right_or_filled_in_later_passes(datasets):
+def test_right_values_and_templates_pass(datasets):
     check_at_parse_time(name="{{ ds }}", datasets=datasets, model=None, job_id="{{ run_id }}")
 
 
@@ -62,41 +60,14 @@ def test_outputs_of_other_tasks_pass(output):
         ({"datasets": [{"name": "x", "split": "train"}]}, "lacks file_ids"),
     ],
 )
-def test_what_is_wrong_fails_when_the_dag_is_parsed(arguments, says):
+def test_wrong_values_fail_when_the_dag_is_parsed(arguments, says):
     right = {"name": "job", "datasets": [TRAIN], "model": None, "job_id": None}
     with pytest.raises(ValueError, match=says):
         check_at_parse_time(**{**right, **arguments})
 
 
-def test_a_wrong_entry_is_found_beside_one_that_comes_later(output):
+def test_a_wrong_entry_is_found_beside_a_dynamic_one(output):
     with pytest.raises(ValueError, match=r"datasets\[1\] lacks file_ids"):
         check_at_parse_time(
             name="x", datasets=[output, {"name": "x", "split": "eval"}], model=None, job_id=None
         )
-
-
-class Lazy(Sequence):
-    """Like the output of a mapped task."""
-
-    def __getitem__(self, index):
-        return [TRAIN, EVAL][index]
-
-    def __len__(self):
-        return 2
-
-
-@pytest.mark.parametrize(
-    ("rendered", "plain"),
-    [
-        ("None", None),
-        ("", None),
-        ("m", "m"),
-        (None, None),
-        ([TRAIN], [TRAIN]),
-        (Lazy(), [TRAIN, EVAL]),
-        ([{"file_ids": Lazy(), "name": "None"}], [{"file_ids": [TRAIN, EVAL], "name": "None"}]),
-        (b"bytes", b"bytes"),
-    ],
-)
-def test_rendered_values_become_plain(rendered, plain):
-    assert normalise_rendered(rendered) == plain

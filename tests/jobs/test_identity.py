@@ -1,38 +1,43 @@
 from __future__ import annotations
 
-import itertools
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from airflow_provider_atai.api.job_request import check_job_id
-from airflow_provider_atai.jobs.identity import MAX_GENERATIONS, job_identity
+from airflow_provider_atai.jobs.identity import MAX_GENERATIONS, job_ids
 
-WORK = {
+TASK = {
     "dag_id": "retrain",
     "run_id": "scheduled__2026-11-23T00:00:00+00:00",
     "task_id": "fine_tune",
     "map_index": -1,
-    "request": {
-        "name": "pump-states",
-        "config": {"datasets": [{"name": "a", "split": "train", "file_ids": ["f"]}]},
-    },
+    "try_number": 1,
+}
+REQUEST = {
+    "name": "pump-states",
+    "config": {"datasets": [{"name": "a", "split": "train", "file_ids": ["f"]}]},
 }
 
 
+def ids(*, request=REQUEST, new_in_each_try=False, **changes):
+    return job_ids(SimpleNamespace(**{**TASK, **changes}), request, new_in_each_try=new_in_each_try)
+
+
 def first(**changes):
-    return next(job_identity(**{**WORK, **changes}).generations())
+    return ids(**changes)[0]
 
 
 def test_the_same_work_has_the_same_id_in_every_process():
     code = (
-        "from airflow_provider_atai.jobs.identity import job_identity;"
-        f"print(next(job_identity(**{WORK!r}).generations()))"
+        "from types import SimpleNamespace; from airflow_provider_atai.jobs.identity import job_ids;"
+        f"print(job_ids(SimpleNamespace(**{TASK!r}), {REQUEST!r})[0])"
     )
-    ids = {subprocess.check_output([sys.executable, "-c", code], text=True).strip() for _ in range(2)}
-    assert ids == {first()}
+    found = {subprocess.check_output([sys.executable, "-c", code], text=True).strip() for _ in range(2)}
+    assert found == {first()}
 
 
 def test_the_id_does_not_change_from_release_to_release():
@@ -41,7 +46,7 @@ def test_the_id_does_not_change_from_release_to_release():
 
 
 def test_the_order_of_keys_does_not_matter():
-    request = dict(reversed(WORK["request"].items()))
+    request = dict(reversed(REQUEST.items()))
     assert first(request=request) == first()
 
 
@@ -52,9 +57,9 @@ def test_the_order_of_keys_does_not_matter():
         {"run_id": "manual__1"},
         {"task_id": "other"},
         {"map_index": 0},
-        {"request": {**WORK["request"], "name": "pump states"}},
+        {"request": {**REQUEST, "name": "pump states"}},
         {"request": {"name": "pump-states", "config": {"model": "m"}}},
-        {"try_number": 1},
+        {"new_in_each_try": True},
         # Parts must not run into one another.
         {"dag_id": "retrain-s", "run_id": "cheduled__2026-11-23T00:00:00+00:00"},
     ],
@@ -75,18 +80,23 @@ def test_other_work_has_another_id(changes):
         ("a" * 43 + "-bcd", "a" * 43),
     ],
 )
-def test_ids_are_what_the_service_takes_whatever_the_name(name, slug):
-    identity = job_identity(**{**WORK, "request": {"name": name, "config": {}}})
-    ids = list(identity.generations())
-    assert re.fullmatch(rf"{slug}-[0-9a-f]{{16}}", identity.stem)
-    assert len(set(ids)) == len(ids) == MAX_GENERATIONS
-    for job_id in (ids[0], ids[-1]):
+def test_ids_are_valid_whatever_the_name(name, slug):
+    made = ids(request={"name": name, "config": {}})
+    assert re.fullmatch(rf"{slug}-[0-9a-f]{{16}}-1", made[0])
+    assert len(set(made)) == len(made) == MAX_GENERATIONS
+    for job_id in (made[0], made[-1]):
         check_job_id(job_id)
 
 
+def test_the_try_counts_only_if_each_try_wants_a_job_of_its_own():
+    assert first(try_number=2) == first()
+    assert first(try_number=2, new_in_each_try=True) != first(new_in_each_try=True)
+
+
+@pytest.mark.parametrize("map_index", [None, -1])
+def test_a_task_that_is_not_mapped_has_one_id_on_every_airflow(map_index):
+    assert first(map_index=map_index) == first()
+
+
 def test_generations_count_up():
-    assert [job_id[-2:] for job_id in itertools.islice(job_identity(**WORK).generations(), 3)] == [
-        "-1",
-        "-2",
-        "-3",
-    ]
+    assert [job_id[-2:] for job_id in ids()[:3]] == ["-1", "-2", "-3"]

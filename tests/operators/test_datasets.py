@@ -181,7 +181,7 @@ class TestUpload:
     ) -> None:
         with pytest.raises(AirflowFailException, match=complaint) as caught:
             upload([write("good.jsonl"), write(name, content)])
-        assert "a retry cannot help" in str(caught.value)
+        assert "A retry cannot help" in str(caught.value)
         assert caught.value.__cause__ is not None
         assert atai_emulator.requests() == []
 
@@ -190,7 +190,7 @@ class TestUpload:
             upload(str(tmp_path / "gone.jsonl"))
         assert atai_emulator.requests() == []
 
-    def test_without_validation_any_content_but_none_is_sent(
+    def test_without_validation_the_content_is_not_checked(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         upload(write("a.jsonl", b"not JSON"), validate=False)
@@ -219,7 +219,7 @@ class TestUpload:
             upload(write("a.jsonl"))
         assert atai_emulator.api_key not in str(caught.value)
 
-    def test_a_failed_metadata_call_does_not_mean_a_missing_file(
+    def test_a_failed_lookup_is_not_taken_for_a_missing_file(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         atai_emulator.add_fault(method="GET", path="/files/metadata/*", effect="answer", status=503, count=9)
@@ -228,7 +228,7 @@ class TestUpload:
         assert stored(atai_emulator) == []
 
     @pytest.mark.parametrize("body", ["html", "empty"])
-    def test_any_404_means_that_the_file_has_to_be_sent(
+    def test_a_404_of_any_shape_means_that_the_file_is_sent(
         self, atai_emulator: EmulatorControl, write: Callable[..., str], body: str
     ) -> None:
         """The service's own 404 is not documented, and initiate never overwrites a file."""
@@ -247,7 +247,7 @@ class TestUpload:
         atai_emulator.add_fault(method="PUT", path="/_storage/*/2", effect="drop_before", count=4)
         with pytest.raises(AtaiConnectionError) as caught:
             upload(write("a.jsonl"))
-        assert "A retry goes on from there" in str(caught.value.__notes__)
+        assert "A retry resumes from there" in str(caught.value.__notes__)
         atai_emulator.clear_faults()
         atai_emulator.clear_requests()
         assert upload(write("a.jsonl"))["file_ids"] == stored(atai_emulator)
@@ -263,7 +263,7 @@ class TestUpload:
         assert sent_parts(atai_emulator) == 1
         assert atai_emulator.requests(path="*/initiate")[-1]["status"] == 409
 
-    def test_a_file_that_is_still_uploading_is_not_there_yet(
+    def test_a_file_that_is_still_being_uploaded_does_not_count_as_stored(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         upload(write("a.jsonl"))
@@ -350,7 +350,7 @@ class TestUpload:
         with pytest.raises(AtaiResponseError, match="does not report the size"):
             upload(write("a.jsonl"))
 
-    def test_the_name_that_the_service_returns_wins(
+    def test_the_services_name_for_the_file_is_used(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         atai_emulator.add_fault(
@@ -418,7 +418,7 @@ class TestUploadArguments:
             ({"file_id": "../b.jsonl"}, "not a plain file name"),
         ],
     )
-    def test_an_impossible_argument_is_refused_when_the_dag_is_parsed(
+    def test_wrong_arguments_fail_when_the_dag_is_parsed(
         self, arguments: dict[str, Any], complaint: str
     ) -> None:
         with pytest.raises(ValueError, match=complaint):
@@ -526,7 +526,7 @@ class TestDelete:
             delete(["gone.jsonl"], ignore_missing=False)
         assert "A retry cannot help" in str(caught.value)
 
-    def test_a_404_from_a_gateway_does_not_mean_a_missing_file(
+    def test_a_gateways_404_is_not_taken_for_a_missing_file(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         dataset = upload(write("a.jsonl"))
@@ -536,7 +536,7 @@ class TestDelete:
         with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page"):
             delete(dataset)
 
-    def test_all_other_files_are_deleted_and_all_failures_are_reported_together(
+    def test_all_that_can_be_deleted_is_deleted_and_all_failures_are_reported(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         ids = upload([write(f"{letter}.jsonl") for letter in "abcd"])["file_ids"]
@@ -564,7 +564,7 @@ class TestDelete:
         delete(ids)
         assert stored(atai_emulator) == []
 
-    def test_an_invalid_deletion_record_is_an_error(
+    def test_a_deletion_that_the_service_rejects_is_not_a_success(
         self, atai_emulator: EmulatorControl, write: Callable[..., str]
     ) -> None:
         dataset = upload(write("a.jsonl"))
@@ -596,9 +596,7 @@ class TestDelete:
             ([{"file_ids": []}], "non-empty list"),
         ],
     )
-    def test_an_impossible_argument_is_refused_when_the_dag_is_parsed(
-        self, file_ids: Any, complaint: str
-    ) -> None:
+    def test_wrong_arguments_fail_when_the_dag_is_parsed(self, file_ids: Any, complaint: str) -> None:
         with pytest.raises(ValueError, match=complaint):
             DeleteDatasetOperator(task_id="delete", file_ids=file_ids)
 
@@ -629,7 +627,7 @@ class TestDelete:
         assert file_ids_of(["{{ params.x }}", "b", {"file_ids": "{{ params.y }}"}]) == ["b"]
 
 
-def test_a_missing_file_is_an_error_if_its_absence_matters(atai_emulator: EmulatorControl) -> None:
+def test_a_missing_file_is_an_error_without_ignore_missing(atai_emulator: EmulatorControl) -> None:
     operator = DeleteDatasetOperator(task_id="delete", file_ids=["gone.jsonl"], ignore_missing=False)
     with pytest.raises(AtaiNotFoundError):
         operator._delete("gone.jsonl")

@@ -73,7 +73,7 @@ class TestCreating:
             "config": {"model": "Newton::c2_4_3b_251215dfe6a746", "datasets": [TRAIN]},
         }
 
-    def test_without_a_model_the_choice_is_the_services(self, emulator):
+    def test_without_a_model_the_service_chooses_one(self, emulator):
         life(model="None").run_try()
         assert "model" not in posts(emulator)[0]["body"]["config"]
 
@@ -81,7 +81,7 @@ class TestCreating:
         life().run_try()
         assert [entry["method"] for entry in emulator.requests(path="*/fine-tune/*")] == ["GET", "POST"]
 
-    def test_no_xcom_where_none_is_wanted(self, emulator):
+    def test_no_xcom_is_pushed_without_do_xcom_push(self, emulator):
         assert life(do_xcom_push=False, **WAITS["worker"]).run_try().xcoms == {}
 
     @pytest.mark.parametrize("code", [200, 201])
@@ -89,7 +89,7 @@ class TestCreating:
         emulator.set_switches(create_status=code)
         assert life().run_try().state == "success"
 
-    def test_a_link_is_there_as_soon_as_the_job_is(self, emulator, monkeypatch):
+    def test_the_link_is_pushed_as_soon_as_the_job_exists(self, emulator, monkeypatch):
         connection = emulator.connection_json.replace(
             "{", '{"extra": {"console_url_template": "https://console.example/{job_id}"}, ', 1
         )
@@ -98,11 +98,11 @@ class TestCreating:
         assert outcome.xcoms["_link_FineTuneJobLink"] == f"https://console.example/{outcome.value}"
 
     @pytest.mark.parametrize("file_ids", [["missing.csv"]])
-    def test_what_the_service_refuses_is_not_tried_again(self, emulator, file_ids):
+    def test_a_refused_request_is_not_retried(self, emulator, file_ids):
         outcome = life(datasets=[{**TRAIN, "file_ids": file_ids}]).run_try()
         assert outcome.state == "failed"
         assert "missing.csv" in str(outcome.error)
-        assert "a retry cannot help" in str(outcome.error)
+        assert "A retry cannot help" in str(outcome.error)
 
     @pytest.mark.parametrize("datasets", ["[...]", [], [{**TRAIN, "split": "test"}], [None]])
     def test_templates_that_turn_out_wrong_fail_before_any_call(self, emulator, datasets):
@@ -176,7 +176,7 @@ class TestLookingUp:
             ({"effect": "drop_midway"}, AtaiConnectionError),
         ],
     )
-    def test_no_clear_answer_is_never_taken_for_a_no(self, emulator, fault, error):
+    def test_an_unclear_response_is_never_taken_for_not_found(self, emulator, fault, error):
         task = life()
         task.run_try()
         emulator.add_fault(method="GET", path=f"{JOBS}/*", count=None, **fault)
@@ -199,12 +199,12 @@ class TestLookingUp:
         assert len(posts(emulator)) == 1
 
     @pytest.mark.parametrize("status", [401, 403])
-    def test_a_refused_key_is_not_tried_again(self, emulator, status):
+    def test_a_refused_key_is_not_retried(self, emulator, status):
         emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=status, count=None)
         assert life().run_try().state == "failed"
         assert posts(emulator) == []
 
-    def test_every_generation_used_up(self, emulator, monkeypatch):
+    def test_a_task_whose_generations_are_used_up_fails(self, emulator, monkeypatch):
         monkeypatch.setattr("airflow_provider_atai.jobs.identity.MAX_GENERATIONS", 3)
         emulator.set_outcome("FAILED", name="pump-states", at=1)
         task = life()
@@ -216,7 +216,7 @@ class TestLookingUp:
         assert "belongs to a job without a model" in str(outcome.error)
 
 
-class TestAJobIdOfOnesOwn:
+class TestOwnJobId:
     def test_a_job_of_that_id_and_name_is_adopted_whoever_made_it(self, emulator):
         first = life(job_id="weekly").run_try()
         other = TaskLife(lambda: create(job_id="weekly"), run_id="other").run_try()
@@ -230,7 +230,7 @@ class TestAJobIdOfOnesOwn:
         assert "is called 'pump-states', not 'valve-states'" in str(outcome.error)
         assert [job["status"] for job in emulator.jobs()] == ["REGISTERED"]
 
-    def test_it_does_not_go_with_a_job_for_each_try(self):
+    def test_it_excludes_a_new_job_in_each_try(self):
         with pytest.raises(ValueError, match="Leave one of them out"):
             create(job_id="weekly", reattach=False)
 
@@ -241,14 +241,14 @@ class TestAChangedRequest:
     @pytest.mark.parametrize(
         ("action", "status"), [("cancel", "CANCELLED"), ("stop", "STOPPING"), ("leave", "REGISTERED")]
     )
-    def test_the_job_that_nobody_waits_for_any_more_is_ended(self, emulator, action, status):
+    def test_the_superseded_job_is_ended(self, emulator, action, status):
         store = TaskStateStore()
         TaskLife(lambda: create(kill_action=action), store=store).run_try()
         changed = create(kill_action=action, model="Newton::c2_4_3b_251215dfe6a746")
         assert TaskLife(lambda: changed, store=store).run_try().state == "success"
         assert [job["status"] for job in emulator.jobs()] == [status, "REGISTERED"]
 
-    def test_so_is_one_whose_try_was_lost_right_after_the_post(self, emulator):
+    def test_a_superseded_job_whose_try_was_lost_right_after_the_post_is_ended(self, emulator):
         store = TaskStateStore()
         emulator.add_fault(method="POST", path=JOBS, effect="drop_after", count=1)
         gone = mock.patch.object(submission, "_pause", autospec=True, side_effect=KeyboardInterrupt)
@@ -283,11 +283,11 @@ class TestAChangedRequest:
 
 
 class TestPosting:
-    """What becomes of the POST, and what the operator does."""
+    """What the operator does, by the outcome of the POST."""
 
     @pytest.mark.parametrize("policy", ["conflict", "return_existing", "create_second"])
     @pytest.mark.parametrize("effect", ["drop_after", "drop_before", "drop_midway", "truncate"])
-    def test_a_lost_answer_makes_no_second_job(self, emulator, effect, policy):
+    def test_a_lost_response_makes_no_second_job(self, emulator, effect, policy):
         emulator.set_switches(duplicate_job_id=policy)
         emulator.add_fault(method="POST", path=JOBS, effect=effect, count=1)
         outcome = life().run_try()
@@ -310,7 +310,7 @@ class TestPosting:
         assert isinstance(outcome.error, AtaiServerError)
         assert len(posts(emulator)) == 4
 
-    def test_a_lookup_that_fails_after_a_lost_post_leaves_the_question_to_the_next_try(self, emulator):
+    def test_a_failed_lookup_after_a_lost_post_is_repeated_by_the_next_try(self, emulator):
         emulator.add_fault(method="POST", path=JOBS, effect="drop_after", count=1)
         emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=503, skip=1, count=4)
         task = life()
@@ -321,7 +321,7 @@ class TestPosting:
     @pytest.mark.parametrize(
         ("status", "body"), [(400, "errors"), (401, "detail"), (403, "errors"), (404, "html")]
     )
-    def test_a_lookup_that_is_refused_after_a_lost_post_is_no_proof_of_anything(self, emulator, status, body):
+    def test_a_refused_lookup_after_a_lost_post_proves_nothing(self, emulator, status, body):
         emulator.add_fault(method="POST", path=JOBS, effect="drop_after", count=1)
         refused = {"method": "GET", "effect": "answer", "status": status, "body": body}
         emulator.add_fault(path=f"{JOBS}/*", skip=1, count=1, **refused)
@@ -334,7 +334,7 @@ class TestPosting:
         assert task.run_try().state == "success"
         assert len(emulator.jobs()) == len(posts(emulator)) == 1
 
-    def test_a_gateways_404_everywhere_can_be_tried_again(self, emulator):
+    def test_a_gateways_404_everywhere_is_retryable(self, emulator):
         emulator.add_fault(path=f"{JOBS}**", effect="answer", status=404, body="html", count=None)
         task = life()
         assert task.run_try().state == "up_for_retry"
@@ -354,7 +354,7 @@ class TestPosting:
         emulator.add_fault(method="POST", path=JOBS, effect="answer", status=status, count=None)
         outcome = life().run_try()
         assert outcome.state == "failed"
-        assert "This try created no fine-tune job, and a retry cannot help" in str(outcome.error)
+        assert "This try created no fine-tune job. A retry cannot help" in str(outcome.error)
         assert "The emulator was told to answer this" in str(outcome.error)
         assert len(posts(emulator)) == 1
 
@@ -379,20 +379,20 @@ class TestIdentity:
             task.run_try()
         assert len({job["id"] for job in emulator.jobs()}) == len(lives) == len(emulator.jobs())
 
-    def test_without_reattaching_each_try_makes_a_job_but_no_lost_answer_makes_two(self, emulator):
+    def test_without_reattach_each_try_makes_one_job_even_if_a_response_is_lost(self, emulator):
         task = life(reattach=False)
         task.run_try()
         emulator.add_fault(method="POST", path=JOBS, effect="drop_after", count=1)
         task.run_try()
         assert len(emulator.jobs()) == 2
 
-    def test_an_id_of_ones_own(self, emulator):
+    def test_an_own_id_is_used_as_it_is(self, emulator):
         task = life(job_id="my-job")
         assert task.run_try().value == task.run_try().value == "my-job"
         assert len(emulator.jobs()) == 1
 
     @pytest.mark.parametrize("status", ["FAILED", "CANCELLED", "STOPPED"])
-    def test_an_id_of_ones_own_has_no_next_generation(self, emulator, status):
+    def test_an_own_id_has_no_next_generation(self, emulator, status):
         emulator.set_outcome(status, at=1)
         task = life(job_id="my-job")
         task.run_try()
@@ -404,7 +404,7 @@ class TestIdentity:
 
 
 class TestWaiting:
-    def test_success(self, emulator, waits):
+    def test_a_completed_job_is_a_success(self, emulator, waits):
         outcome = life(**waits).run_try()
         (job,) = emulator.jobs()
         assert outcome.state == "success"
@@ -439,7 +439,7 @@ class TestWaiting:
         assert outcome.state == "success"
         assert outcome.xcoms["job"]["status"] == "STOPPED"
 
-    def test_completed_without_a_model(self, emulator, waits):
+    def test_a_completed_job_without_a_model_is_retried_and_adopted(self, emulator, waits):
         emulator.set_outcome("COMPLETED", inference_config=False)
         task = life(**waits)
         outcome = task.run_try()
@@ -447,7 +447,7 @@ class TestWaiting:
         task.run_try()
         assert len(emulator.jobs()) == 1
 
-    def test_an_outage_fails_the_try_and_the_next_goes_on_with_the_job(self, emulator, waits):
+    def test_an_outage_fails_the_try_and_the_next_try_adopts_the_job(self, emulator, waits):
         task = life(**waits)
         fault = emulator.add_fault(
             method="GET", path=f"{JOBS}/*", effect="answer", status=503, skip=2, count=None
@@ -492,7 +492,7 @@ class TestTimeout:
         assert emulator.jobs()[0]["status"] == status
         assert "not finished at its deadline" in str(outcome.error)
 
-    def test_retries_do_not_renew_it(self, emulator, waits, clock):  # noqa: F811
+    def test_retries_do_not_renew_the_timeout(self, emulator, waits, clock):  # noqa: F811
         emulator.set_outcome("RUNNING")
         task = life(timeout=1200, timeout_action="leave", **waits)
         emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=400, skip=3, count=1)
@@ -503,7 +503,7 @@ class TestTimeout:
         created, now = emulator.jobs()[0]["created_at"], emulator.requests()[-1]["time"]
         assert (seconds(now) - seconds(created)).total_seconds() == pytest.approx(1200, abs=5)
 
-    def test_a_service_that_does_not_take_it_is_named_in_the_error(self, emulator, waits):
+    def test_a_refused_timeout_action_is_named_in_the_error(self, emulator, waits):
         emulator.add_fault(method="PUT", path=f"{JOBS}/**", effect="answer", status=400, count=None)
         outcome = life(timeout=300, **waits).run_try()
         assert "may still run and bill. Stop it by hand." in str(outcome.error)
@@ -517,7 +517,7 @@ def seconds(text):
 
 class TestAfterTheCreation:
     def test_a_404_for_a_job_that_was_just_made_is_an_outage(self, emulator, waits):
-        """The answer may come from a replica that lags behind, or from a gateway that speaks JSON."""
+        """The response may come from a replica that lags behind, or from a gateway that speaks JSON."""
         fault = {"method": "GET", "path": f"{JOBS}/*", "effect": "answer", "status": 404, "body": "detail"}
         emulator.add_fault(skip=1, count=3, **fault)
         assert life(**waits).run_try().state == "success"
@@ -525,7 +525,7 @@ class TestAfterTheCreation:
 
 
 class TestBrokenTrigger:
-    """Airflow resumes the task with ``__fail__`` where the trigger is gone."""
+    """Airflow resumes the task with ``__fail__`` if the trigger is gone."""
 
     def resume(self, error, **arguments):
         ti = TaskInstance(task_id="fine_tune")
@@ -536,7 +536,7 @@ class TestBrokenTrigger:
 
     @pytest.mark.parametrize("error", ["Trigger timeout", "Trigger/execution timeout"])
     @pytest.mark.parametrize(("action", "status"), [("stop", "STOPPING"), ("leave", "RUNNING")])
-    def test_a_timeout_of_airflows_own_still_ends_the_job(self, emulator, error, action, status):
+    def test_airflows_own_timeout_still_ends_the_job(self, emulator, error, action, status):
         life().run_try()
         emulator.advance(60)
         with pytest.raises(AirflowFailException, match="not finished at its deadline") as raised:
@@ -544,7 +544,7 @@ class TestBrokenTrigger:
         assert isinstance(raised.value.__cause__, FineTuneJobTimeoutError)
         assert emulator.jobs()[0]["status"] == status
 
-    def test_the_job_is_the_one_that_this_try_has_pushed(self, emulator):
+    def test_the_job_that_this_try_has_pushed_is_ended(self, emulator):
         """Whatever has become of the request meanwhile, and whatever the service has called the job."""
         job_id = life(name="before").run_try().value
         ti = TaskInstance(task_id="fine_tune")
@@ -562,10 +562,10 @@ class TestBrokenTrigger:
         assert emulator.jobs()[0]["status"] == "REGISTERED"
 
     def test_without_a_job_nothing_is_ended(self, emulator):
-        with pytest.raises(AtaiResponseError, match="No fine-tune job of this task was found"):
+        with pytest.raises(AtaiResponseError, match="No job of this task was found"):
             self.resume("Trigger timeout")
 
-    def test_the_latest_generation_is_the_one(self, emulator):
+    def test_the_latest_generation_is_ended(self, emulator):
         emulator.set_outcome("FAILED", at=1)
         task = life()
         task.run_try()
@@ -580,7 +580,7 @@ class TestKill:
     @pytest.mark.parametrize(
         ("action", "status"), [("stop", "STOPPING"), ("cancel", "CANCELLED"), ("leave", "RUNNING")]
     )
-    def test_on_the_worker(self, emulator, clock, action, status):  # noqa: F811
+    def test_a_kill_on_the_worker_applies_the_kill_action(self, emulator, clock, action, status):  # noqa: F811
         task = create(kill_action=action, **WAITS["worker"])
 
         def kill():
@@ -594,7 +594,7 @@ class TestKill:
             TaskLife(lambda: task).run_try()
         assert emulator.jobs()[0]["status"] == status
 
-    def test_before_there_is_a_job(self, emulator):
+    def test_a_kill_before_there_is_a_job_asks_nothing(self, emulator):
         create().on_kill()
         assert emulator.requests(path="*/fine-tune/*") == []
 
@@ -613,7 +613,7 @@ class TestKill:
         task.on_kill()
         assert emulator.fired(fault) == 1
 
-    def test_while_the_answer_to_the_post_is_awaited(self, emulator):
+    def test_a_job_whose_response_was_lost_is_ended_by_a_kill(self, emulator):
         task = create()
         with mock.patch.object(submission, "_pause", autospec=True, side_effect=KeyboardInterrupt):
             emulator.add_fault(method="POST", path=JOBS, effect="drop_after", count=1)
@@ -630,7 +630,7 @@ class TestEnding:
     def run(self, operator, job_id):
         return TaskLife(lambda: operator(task_id="end", job_id=job_id)).run_try()
 
-    def test_a_running_job(self, emulator, operator, status):
+    def test_a_running_job_is_ended(self, emulator, operator, status):
         job_id = life().run_try().value
         emulator.advance(60)
         assert self.run(operator, job_id).value == status
@@ -642,14 +642,14 @@ class TestEnding:
         assert self.run(operator, job_id).value == "COMPLETED"
 
     @pytest.mark.parametrize("code", [400, 409, 422])
-    def test_a_job_that_is_over_however_the_service_refuses(self, emulator, operator, status, code):
+    def test_a_terminal_job_is_fine_however_the_service_refuses(self, emulator, operator, status, code):
         job_id = life().run_try().value
         emulator.advance(3600)
         emulator.add_fault(method="PUT", path=f"{JOBS}/**", effect="answer", status=code, count=1)
         assert self.run(operator, job_id).value == "COMPLETED"
 
     @pytest.mark.parametrize("job_id", [None, "None", ""])
-    def test_no_job_is_nothing_to_end(self, emulator, operator, status, job_id):
+    def test_without_a_job_the_task_is_skipped(self, emulator, operator, status, job_id):
         """A teardown after a task that made no job."""
         task = operator(task_id="end", job_id="{{ later }}")
         task.job_id = job_id
@@ -658,19 +658,19 @@ class TestEnding:
         assert "There is no job to" in str(outcome.error)
         assert emulator.requests(path="*/fine-tune/*") == []
 
-    def test_no_such_job(self, emulator, operator, status):
+    def test_a_missing_job_fails_at_once(self, emulator, operator, status):
         outcome = self.run(operator, "missing")
         assert outcome.state == "failed"
-        assert "a retry cannot help" in str(outcome.error)
+        assert "A retry cannot help" in str(outcome.error)
 
-    def test_an_unreachable_service(self, emulator, operator, status):
+    def test_an_unreachable_service_is_retried(self, emulator, operator, status):
         job_id = life().run_try().value
         emulator.add_fault(method="PUT", path=f"{JOBS}/**", effect="answer", status=503, count=None)
         outcome = self.run(operator, job_id)
         assert outcome.state == "up_for_retry"
         assert "may still run and bill" in "".join(outcome.error.__notes__)
 
-    def test_a_conflict_on_a_job_that_runs_is_an_error(self, emulator, operator, status):
+    def test_a_conflict_on_a_running_job_is_an_error(self, emulator, operator, status):
         job_id = life().run_try().value
         emulator.add_fault(method="PUT", path=f"{JOBS}/**", effect="answer", status=409, count=1)
         assert self.run(operator, job_id).state == "failed"
@@ -690,11 +690,11 @@ class TestArguments:
             ({"deferrable": True}, "Add wait_for_completion=True"),
         ],
     )
-    def test_what_is_wrong_fails_when_the_dag_is_parsed(self, arguments, says):
+    def test_wrong_arguments_fail_when_the_dag_is_parsed(self, arguments, says):
         with pytest.raises(ValueError, match=says):
             create(**arguments)
 
-    def test_deferrable_by_default_is_no_error_for_a_task_that_does_not_wait(self, monkeypatch):
+    def test_deferrable_by_default_is_accepted_on_a_task_that_does_not_wait(self, monkeypatch):
         monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
         assert create(deferrable=True).deferrable
 
@@ -712,7 +712,7 @@ class TestArguments:
         assert {"name", "datasets", "model", "job_id", "atai_conn_id"} <= set(task.template_fields)
 
 
-def test_the_stand_in_for_airflows_task_instance_has_what_airflows_has():
+def test_the_task_instances_stand_in_has_the_methods_of_airflows():
     try:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     except ImportError:

@@ -77,14 +77,14 @@ def statuses(emulator):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_no_job_is_made_any_more(emulator, task, kill_at, when):
+def test_a_kill_during_the_lookup_prevents_the_post(emulator, task, kill_at, when):
     killed = task()
     kill_at(killed, when, "GET")
     assert run(killed).state != "success"
     assert statuses(emulator) == []
 
 
-def test_no_job_is_made_after_a_post_that_came_to_nothing(emulator, task, kill_at):
+def test_a_kill_prevents_a_second_post(emulator, task, kill_at):
     emulator.add_fault(method="POST", path=JOBS, effect="drop_before", count=1)
     killed = task()
     kill_at(killed, "after", "GET", 2)
@@ -94,7 +94,7 @@ def test_no_job_is_made_after_a_post_that_came_to_nothing(emulator, task, kill_a
 
 
 @pytest.mark.parametrize(("action", "status"), [("cancel", "CANCELLED"), ("stop", "STOPPING")])
-def test_a_job_that_is_made_in_that_very_moment_is_ended(emulator, task, kill_at, action, status):
+def test_a_job_whose_post_is_under_way_is_ended(emulator, task, kill_at, action, status):
     killed = task(kill_action=action)
     # The job does not exist yet, so on_kill cannot find it.
     kill_at(killed, "before", "POST")
@@ -102,7 +102,7 @@ def test_a_job_that_is_made_in_that_very_moment_is_ended(emulator, task, kill_at
     assert statuses(emulator) == [status]
 
 
-def test_it_is_left_to_an_author_who_wants_that(emulator, task, kill_at):
+def test_a_job_whose_post_is_under_way_is_left_with_kill_action_leave(emulator, task, kill_at):
     killed = task(kill_action="leave")
     kill_at(killed, "before", "POST")
     run(killed)
@@ -121,7 +121,7 @@ def test_the_job_of_an_earlier_try_is_ended(emulator, task, kill_at, when, gone,
     assert statuses(emulator) == ["CANCELLED"]
 
 
-def test_so_is_that_of_a_later_generation(emulator, task, kill_at):
+def test_the_job_of_a_later_generation_is_ended(emulator, task, kill_at):
     emulator.set_outcome("FAILED", at=0)
     run(task())
     run(task())
@@ -132,7 +132,7 @@ def test_so_is_that_of_a_later_generation(emulator, task, kill_at):
     assert statuses(emulator) == ["FAILED", "CANCELLED"]
 
 
-def test_a_completed_job_of_an_earlier_try_stays_the_last(emulator, task, kill_at):
+def test_no_generation_is_tried_after_a_completed_job(emulator, task, kill_at):
     run(task())
     emulator.advance(3600)
     killed = task()
@@ -150,7 +150,7 @@ def test_an_unreachable_service_is_asked_once(emulator, task, kill_at):
     assert emulator.fired(fault) == 1
 
 
-def test_a_task_that_airflow_resumes_after_a_timeout_knows_its_job_too(emulator, task, kill_at):
+def test_a_task_killed_while_it_resumes_after_a_timeout_ends_its_job(emulator, task, kill_at):
     run(task())
     killed = task(wait_for_completion=True)
     kill_at(killed, "before", "GET", gone=True)
@@ -160,7 +160,7 @@ def test_a_task_that_airflow_resumes_after_a_timeout_knows_its_job_too(emulator,
     assert statuses(emulator) == ["CANCELLED"]
 
 
-def test_a_task_that_is_killed_while_it_ends_what_ran_too_long(emulator, task, kill_at):
+def test_a_task_killed_during_its_timeout_action_ends_its_job(emulator, task, kill_at):
     run(task())
     killed = task(wait_for_completion=True, timeout_action="stop", kill_action="cancel")
     kill_at(killed, "before", "PUT", gone=True)

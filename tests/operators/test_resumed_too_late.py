@@ -22,7 +22,7 @@ except ImportError:
     [("running", 0, "CANCELLED"), ("running", 1, "REGISTERED"), ("failed", 1, "CANCELLED")],
 )
 @pytest.mark.parametrize("next_method", ["execute_complete", "__fail__"])
-def test_its_job_is_not_forgotten(atai_emulator, next_method, state, max_tries, status):
+def test_a_task_resumed_too_late_knows_its_job(atai_emulator, next_method, state, max_tries, status):
     atai_emulator.pause()
     dataset = store_dataset(atai_emulator)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.providers.common.compat.sdk import (
@@ -19,7 +19,7 @@ from airflow_provider_atai.errors import (
 )
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
-from tests.harness.task_life import TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.task_life import TaskInstance, TaskLife, TaskStateStore, clock, store_dataset  # noqa: F401
 
 MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferrable": {"deferrable": True}}
 
@@ -67,7 +67,20 @@ def test_an_execution_timeout_bounds_the_wait_but_of_a_rescheduled_sensor_each_p
     assert outcome.state == ("success" if mode == {"mode": "reschedule"} else "failed")
 
 
-def test_completed(job, mode):
+def test_a_retry_counts_its_timeout_from_the_first_try(mode):
+    started = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+    store = TaskStateStore()
+
+    def deadline(now):
+        sensor = FineTuneJobSensor(task_id="wait", job_id="job-1", retries=2, timeout=60, **mode)
+        ti = TaskInstance(task_id="wait")
+        ti.max_tries, ti.first_reschedule = 2, started
+        return sensor._limits({"ti": ti, "task_state_store": store}, now).deadline
+
+    assert deadline(started) == deadline(started + timedelta(hours=1)) == started + timedelta(seconds=60)
+
+
+def test_a_completed_job_is_a_success(job, mode):
     outcome = wait_for(job, mode)
     assert outcome.error is None
     assert outcome.state == "success"
@@ -92,7 +105,7 @@ ENDINGS = [
 
 @pytest.mark.parametrize("soft_fail", [False, True])
 @pytest.mark.parametrize("row", ENDINGS, ids=lambda row: row[0])
-def test_how_the_job_ends(atai_emulator, job, mode, row, soft_fail):
+def test_the_outcome_follows_from_how_the_job_ends(atai_emulator, job, mode, row, soft_fail):
     ending, arguments, error, state, soft_state = row
     atai_emulator.set_outcome(ending, job_id=job.id)
     outcome = wait_for(job, mode, soft_fail=soft_fail, **arguments)
@@ -107,7 +120,7 @@ def test_how_the_job_ends(atai_emulator, job, mode, row, soft_fail):
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])
-def test_completed_without_a_model(atai_emulator, job, mode, soft_fail):
+def test_a_completed_job_without_a_model_fails(atai_emulator, job, mode, soft_fail):
     atai_emulator.set_outcome("COMPLETED", job_id=job.id, inference_config=False)
     outcome = wait_for(job, mode, soft_fail=soft_fail)
     assert outcome.state == "up_for_retry"
@@ -115,7 +128,7 @@ def test_completed_without_a_model(atai_emulator, job, mode, soft_fail):
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])
-def test_an_outage_longer_than_the_tolerance(atai_emulator, job, mode, soft_fail):
+def test_an_outage_longer_than_the_tolerance_fails(atai_emulator, job, mode, soft_fail):
     atai_emulator.add_fault(path="/fine-tune/**", effect="answer", status=503, count=None)
     outcome = wait_for(job, mode, soft_fail=soft_fail)
     assert outcome.state == "up_for_retry"
@@ -123,14 +136,14 @@ def test_an_outage_longer_than_the_tolerance(atai_emulator, job, mode, soft_fail
     assert "may still run and bill" in str(outcome.error)
 
 
-def test_an_outage_shorter_than_the_tolerance(atai_emulator, job, mode):
+def test_an_outage_shorter_than_the_tolerance_is_ridden_out(atai_emulator, job, mode):
     atai_emulator.add_fault(path="/fine-tune/**", effect="answer", status=503, count=5)
     assert wait_for(job, mode).state == "success"
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key(atai_emulator, job, mode, status, soft_fail):
+def test_a_refused_key_fails_at_once(atai_emulator, job, mode, status, soft_fail):
     fault = atai_emulator.add_fault(path="/fine-tune/**", effect="answer", status=status, count=None)
     outcome = wait_for(job, mode, soft_fail=soft_fail)
     assert outcome.state == "failed"
@@ -153,7 +166,7 @@ def test_a_rotated_key_is_read_again(atai_emulator, job, mode, clock, monkeypatc
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])
-def test_no_such_job(atai_emulator, job, mode, soft_fail):
+def test_a_missing_job_fails_at_once(atai_emulator, job, mode, soft_fail):
     atai_emulator.reset()
     outcome = wait_for(job, mode, soft_fail=soft_fail)
     assert outcome.state == "failed"
@@ -162,7 +175,7 @@ def test_no_such_job(atai_emulator, job, mode, soft_fail):
 
 
 @pytest.mark.parametrize("job_id", ["None", "", "[]"])
-def test_what_is_no_job_id(atai_emulator, job, mode, job_id):
+def test_a_rendered_value_that_is_not_a_job_id_fails(atai_emulator, job, mode, job_id):
     def build():
         sensor = FineTuneJobSensor(task_id="wait", job_id="{{ later }}", **mode)
         sensor.job_id = job_id
@@ -172,7 +185,7 @@ def test_what_is_no_job_id(atai_emulator, job, mode, job_id):
 
 
 @pytest.mark.parametrize("ending", ["FAILED", "STARTING"])
-def test_never_fail_skips(atai_emulator, job, mode, ending):
+def test_never_fail_turns_every_failure_into_a_skip(atai_emulator, job, mode, ending):
     atai_emulator.set_outcome(ending, job_id=job.id)
     assert wait_for(job, mode, never_fail=True).state == "skipped"
 
@@ -208,12 +221,12 @@ def test_the_sensor_never_acts_on_the_job(atai_emulator, job, mode):
     assert atai_emulator.jobs()[0]["status"] == "RUNNING"
 
 
-def test_the_way_it_waits(job):
+def test_only_a_deferrable_sensor_defers(job):
     assert wait_for(job, MODES["deferrable"]).deferrals == 1
     assert wait_for(job, MODES["poke"]).deferrals == 0
 
 
-def test_rescheduling(job):
+def test_a_rescheduled_sensor_is_rescheduled_after_each_poke(job):
     outcome = wait_for(job, MODES["reschedule"])
     assert outcome.reschedules == pytest.approx(11, abs=1)
 

@@ -25,7 +25,7 @@ def sensor(**arguments):
 
 
 @pytest.mark.skipif(AIRFLOW_V_3_3_PLUS, reason="Airflow can")
-def test_an_airflow_that_cannot_defers_the_ordinary_way():
+def test_before_airflow_3_3_the_sensor_defers_the_ordinary_way():
     waits = sensor(**BOTH)
     assert waits.deferrable
     assert not waits.start_from_trigger
@@ -88,7 +88,7 @@ class TestStart:
         arguments = BaseSerialization.deserialize(task.start_trigger_args.trigger_kwargs)
         assert arguments == sensor(**BOTH).start_trigger_args.trigger_kwargs
 
-    def test_one_sensors_arguments_are_not_anothers(self):
+    def test_two_sensors_do_not_share_their_trigger_arguments(self):
         first, second = sensor(job_id="job-1", **BOTH), sensor(job_id="job-2", **BOTH)
         assert first.start_trigger_args.trigger_kwargs["job_id"] == "job-1"
         assert second.start_trigger_args.trigger_kwargs["job_id"] == "job-2"
@@ -141,7 +141,7 @@ class TestEnd:
             assert pushed.call_args.args[1]["status"] == "COMPLETED"
             assert pushed.call_args.kwargs == {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1}
 
-    def test_a_worker_ends_it_where_the_xcom_cannot_be_pushed(self, atai_emulator, job, pushed):
+    def test_a_worker_ends_the_task_if_the_xcom_cannot_be_pushed(self, atai_emulator, job, pushed):
         pushed.side_effect = RuntimeError("no supervisor")
         atai_emulator.advance(3600)
         assert self.event(end_task=True).payload["ending"] == "completed"
@@ -155,7 +155,7 @@ class TestEnd:
             ("STOPPED", True, True),
         ],
     )
-    def test_only_a_success_ends_it_here(self, atai_emulator, job, status, accept_stopped, ends):
+    def test_only_a_success_ends_in_the_triggerer(self, atai_emulator, job, status, accept_stopped, ends):
         atai_emulator.set_outcome(status, job_id=job.id, at=1)
         atai_emulator.advance(3600)
         event = self.event(end_task=True, accept_stopped=accept_stopped)
@@ -164,7 +164,7 @@ class TestEnd:
             assert event.payload["ending"] == status.lower()
 
     @pytest.mark.parametrize("job_id", ["None", "", "a/b"])
-    def test_an_id_that_was_rendered_wrong_is_no_hang(self, atai_emulator, job_id):
+    def test_a_wrongly_rendered_id_ends_the_wait(self, atai_emulator, job_id):
         async def run():
             return [event async for event in FineTuneJobTrigger(job_id=job_id, end_task=True).run()]
 

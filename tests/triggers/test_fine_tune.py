@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from types import SimpleNamespace
 from unittest import mock
 
 import pytest
 from airflow.providers.common.compat import connection
 
-from airflow_provider_atai.compat import task_state
-from airflow_provider_atai.compat.task_state import read_task_state, was_cleared
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.triggers import fine_tune
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
@@ -41,14 +38,14 @@ def status(emulator):
     return emulator.jobs()[0]["status"]
 
 
-def test_it_is_the_same_after_the_way_to_the_triggerer():
+def test_a_trigger_survives_its_serialisation():
     path, arguments = FineTuneJobTrigger(**ARGUMENTS).serialize()
     assert path == "airflow_provider_atai.triggers.fine_tune.FineTuneJobTrigger"
     assert json.loads(json.dumps(arguments)) == ARGUMENTS
     assert FineTuneJobTrigger(**arguments).serialize() == (path, arguments)
 
 
-def test_what_is_left_out_has_a_default():
+def test_arguments_have_defaults():
     assert FineTuneJobTrigger(job_id="job-1").serialize()[1] == {
         "job_id": "job-1",
         "atai_conn_id": "atai_default",
@@ -65,7 +62,7 @@ def test_what_is_left_out_has_a_default():
     }
 
 
-def test_a_restart_goes_on_with_the_same_job_and_touches_nothing(atai_emulator, job):
+def test_a_restart_resumes_with_the_same_job_and_touches_nothing(atai_emulator, job):
     async def cut_short():
         trigger = FineTuneJobTrigger(job_id=job.id, poll_interval=0.02, kill_action="cancel")
         waiting = asyncio.create_task(anext(trigger.run()))
@@ -86,7 +83,7 @@ def test_a_restart_goes_on_with_the_same_job_and_touches_nothing(atai_emulator, 
     assert asyncio.run(again()).payload["ending"] == "completed"
 
 
-def test_a_connection_that_cannot_be_used_ends_the_wait(monkeypatch):
+def test_an_unusable_connection_ends_the_wait(monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", '{"conn_type": "atai"}')
 
     async def run():
@@ -127,7 +124,7 @@ class TestKill:
     @pytest.mark.parametrize(
         ("action", "after"), [("cancel", "CANCELLED"), ("stop", "STOPPED"), ("leave", "REGISTERED")]
     )
-    def test_a_task_marked_by_a_person(self, atai_emulator, job, state, action, after):
+    def test_a_task_marked_by_a_person_gets_its_kill_action(self, atai_emulator, job, state, action, after):
         self.kill((True, state), kill_action=action)
         atai_emulator.advance(0 if action == "leave" else 4)
         assert status(atai_emulator) in (after, "STOPPING" if after == "STOPPED" else after)
@@ -137,11 +134,11 @@ class TestKill:
         self.kill((True, state), kill_action="cancel")
         assert atai_emulator.requests(method="PUT") == []
 
-    def test_a_cleared_task_whose_next_try_makes_a_job_of_its_own_ends_this_one(self, atai_emulator, job):
+    def test_a_cleared_task_ends_its_job_if_each_try_has_its_own(self, atai_emulator, job):
         self.kill((True, "scheduled"), kill_action="cancel", reattach=False)
         assert status(atai_emulator) == "CANCELLED"
 
-    def test_where_airflow_does_not_tell_the_job_is_ended(self, atai_emulator, job):
+    def test_a_job_is_ended_if_airflow_does_not_tell_the_state(self, atai_emulator, job):
         self.kill((False, None), kill_action="cancel")
         assert status(atai_emulator) == "CANCELLED"
 
@@ -149,7 +146,7 @@ class TestKill:
         self.kill((True, "failed"))
         assert atai_emulator.requests(method="PUT") == []
 
-    def test_a_job_that_is_over_is_fine(self, atai_emulator, job):
+    def test_a_terminal_job_stays_as_it_is(self, atai_emulator, job):
         atai_emulator.advance(3600)
         self.kill((True, "failed"), kill_action="cancel")
         assert status(atai_emulator) == "COMPLETED"
@@ -158,60 +155,3 @@ class TestKill:
         fault = atai_emulator.add_fault(method="PUT", effect="answer", status=503, count=None)
         self.kill((True, "failed"), kill_action="stop")
         assert atai_emulator.fired(fault) == 1
-
-
-class TestTaskState:
-    def read(self, monkeypatch, states, *, map_index=-1):
-        task_runner = pytest.importorskip(
-            "airflow.sdk.execution_time.task_runner", reason="Airflow 2 does not tell a trigger"
-        )
-        asked = mock.create_autospec(task_runner.RuntimeTaskInstance.get_task_states, return_value=states)
-        monkeypatch.setattr(task_runner.RuntimeTaskInstance, "get_task_states", staticmethod(asked))
-        trigger = FineTuneJobTrigger(job_id="job-1")
-        trigger._task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=map_index)
-        answer = asyncio.run(read_task_state(trigger))
-        asked.assert_called_once_with(dag_id="d", task_ids=["t"], run_ids=["r"], map_index=map_index)
-        return answer
-
-    def test_a_plain_task(self, monkeypatch):
-        assert self.read(monkeypatch, {"r": {"t": "failed"}}) == (True, "failed")
-
-    def test_a_mapped_task(self, monkeypatch):
-        assert self.read(monkeypatch, {"r": {"t_3": "success"}}, map_index=3) == (True, "success")
-
-    def test_a_task_just_cleared(self, monkeypatch):
-        assert self.read(monkeypatch, {"r": {"t": None}}) == (True, None)
-
-    def test_a_task_that_airflow_does_not_know(self, monkeypatch):
-        assert self.read(monkeypatch, {}) == (False, None)
-
-    def test_an_answer_that_fails_is_asked_for_again(self, monkeypatch):
-        states = iter([OSError("the API server is away"), "queued"])
-
-        def query(ti):
-            state = next(states)
-            if isinstance(state, Exception):
-                raise state
-            return state
-
-        monkeypatch.setattr(task_state, "query_task_state", query)
-        monkeypatch.setattr(task_state, "_PAUSE", 0)
-        trigger = FineTuneJobTrigger(job_id="job-1")
-        trigger._task_instance = SimpleNamespace()
-        assert asyncio.run(read_task_state(trigger)) == (True, "queued")
-
-    def test_without_a_triggerer(self):
-        assert asyncio.run(read_task_state(FineTuneJobTrigger(job_id="job-1"))) == (False, None)
-
-    @pytest.mark.parametrize(
-        ("known", "state", "cleared"),
-        [
-            (True, None, True),
-            (True, "queued", True),
-            (True, "failed", False),
-            (True, "success", False),
-            (False, None, False),
-        ],
-    )
-    def test_was_cleared(self, known, state, cleared):
-        assert was_cleared(known, state) is cleared
