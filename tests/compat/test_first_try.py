@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_atai.compat.first_try import first_try_start
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
-from tests.harness.task_life import TaskStateStore
+from tests.harness.task_instance import TaskStateStore
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)

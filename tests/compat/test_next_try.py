@@ -11,7 +11,8 @@ import pytest
 from airflow_provider_atai.compat import next_try, task_state
 from airflow_provider_atai.compat.next_try import is_tried_again
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
-from tests.harness.task_life import TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.datasets import store_dataset
+from tests.harness.task_life import TaskLife
 
 TRIED_AGAIN = (None, "restarting", "up_for_retry", "scheduled", "queued", "deferred")
 NOT_TRIED_AGAIN = ("failed", "success", "skipped", "removed", "upstream_failed")
@@ -74,7 +75,7 @@ def create(emulator, **arguments):
 
 
 @pytest.mark.parametrize(("state", "status"), [("restarting", "REGISTERED"), ("failed", "CANCELLED")])
-def test_a_cleared_task_leaves_its_job_to_the_next_try(atai_emulator, clock, answers, state, status):  # noqa: F811
+def test_a_cleared_task_leaves_its_job_to_the_next_try(atai_emulator, clock, answers, state, status):
     answers.return_value = state
     task = create(atai_emulator)
     TaskLife(lambda: task).run_try()
@@ -82,7 +83,7 @@ def test_a_cleared_task_leaves_its_job_to_the_next_try(atai_emulator, clock, ans
     assert [job["status"] for job in atai_emulator.jobs()] == [status]
 
 
-def test_a_worker_that_is_drained_makes_nobody_pay_twice(atai_emulator, clock, answers):  # noqa: F811
+def test_a_worker_that_is_drained_makes_nobody_pay_twice(atai_emulator, clock, answers):
     answers.return_value = "running"
     processes = [create(atai_emulator), create(atai_emulator)]
     first, second = processes
@@ -96,7 +97,7 @@ def test_a_worker_that_is_drained_makes_nobody_pay_twice(atai_emulator, clock, a
 
 
 @pytest.mark.parametrize("state", ["restarting", "running"])
-def test_a_job_that_no_next_try_goes_on_with_is_ended(atai_emulator, clock, answers, state):  # noqa: F811
+def test_a_job_that_no_next_try_goes_on_with_is_ended(atai_emulator, clock, answers, state):
     answers.return_value = state
     task = create(atai_emulator, reattach=False)
     TaskLife(lambda: task, max_tries=1).run_try()

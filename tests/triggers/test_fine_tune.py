@@ -13,7 +13,7 @@ from airflow_provider_atai.compat.task_state import read_task_state, was_cleared
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.triggers import fine_tune
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
-from tests.harness.task_life import clock, store_dataset  # noqa: F401
+from tests.harness.datasets import store_dataset
 
 ARGUMENTS = {
     "job_id": "job-1",
@@ -97,7 +97,7 @@ def test_a_connection_that_cannot_be_used_ends_the_wait(monkeypatch):
     assert "has no API key" in payload["reason"]
 
 
-def test_a_secrets_backend_that_fails_for_a_while_is_an_outage(atai_emulator, job, clock, monkeypatch):  # noqa: F811
+def test_a_secrets_backend_that_fails_for_a_while_is_an_outage(atai_emulator, job, clock, monkeypatch):
     get = connection.get_async_connection
     attempts = []
 

@@ -17,7 +17,7 @@ from airflow_provider_atai.errors import (
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.waiting import job_listing, poller
 from airflow_provider_atai.waiting.poller import subscribe
-from tests.harness.task_life import store_dataset
+from tests.harness.datasets import store_dataset
 
 JOBS = "/fine-tune/jobs"
 
