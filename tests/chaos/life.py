@@ -6,6 +6,7 @@ import random
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +153,7 @@ class Life:
             if rule.window is None:
                 world.add_rule(rule.kind, rule.rule)
             else:
-                after(rule.window[0], lambda r=rule: self._begin_outage(r))
+                after(rule.window[0], partial(self._begin_outage, rule))
         if plan.key_rotation is not None:
             moment, delay = plan.key_rotation
             after(moment, lambda: world.rotate_key(f"sk_rotated_{plan.seed}", delay))
@@ -160,9 +161,9 @@ class Life:
             moment, delay = plan.service_restart
             after(moment, lambda: world.restart_service(delay))
         for moment, act in plan.user_actions:
-            after(moment, lambda a=act: self._hazards.act(a))
+            after(moment, partial(self._hazards.act, act))
         for moment, downtime in plan.triggerer_restarts:
-            after(moment, lambda d=downtime: self._hazards.restart_triggerer(d))
+            after(moment, partial(self._hazards.restart_triggerer, downtime))
         after(HORIZON, self._give_up)
 
     def _begin_outage(self, rule: Rule) -> None:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 _SHORTEST_STEP = 0.001
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _Selector(selectors.DefaultSelector):
     """Instead of waiting for the loop's next timer, lets the time until then pass."""
 
     clock: Clock
@@ -66,13 +66,15 @@ class TravellingLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return time.time() - self._began
 
-    def run_in_executor(self, executor: Any, function: Callable[..., T], *args: Any) -> Any:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
         call = _Call()
 
         def counted() -> T:
             call.started = True
             try:
-                return function(*args)
+                return func(*args)
             finally:
                 call.finished = True
                 with suppress(RuntimeError):  # The loop may have been closed over a cancelled call.

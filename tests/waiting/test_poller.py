@@ -169,8 +169,13 @@ def test_one_more_waiter_causes_no_more_requests_and_an_eager_one_is_not_kept_wa
 
 def test_when_the_eager_one_has_gone_the_pace_is_the_others(emulator, job_ids, monkeypatch):
     rests = []
-    rest = poller.rest
-    monkeypatch.setattr(poller, "rest", lambda wake, seconds: rests.append(seconds) or rest(wake, seconds))
+    seconds_to_next = poller.JobPoller._seconds_to_next
+
+    def observed(loop):
+        rests.append(seconds_to_next(loop))
+        return rests[-1]
+
+    monkeypatch.setattr(poller.JobPoller, "_seconds_to_next", observed)
 
     async def scenario(waiters):
         slow = await waiters.join(job_ids[0], interval=3600)
