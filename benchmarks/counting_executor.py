@@ -22,4 +22,4 @@ class CountingExecutor(LocalExecutor):
     def _process_workloads(self, workloads: Sequence[Any]) -> None:
         with Path(os.environ[FILE_VARIABLE]).open("a") as lines:
             lines.writelines("task\n" for _ in workloads)
-        super()._process_workloads(workloads)
+        super()._process_workloads(workloads)  # type: ignore[no-untyped-call]

@@ -45,6 +45,9 @@ def _make_airflow_home() -> Path:
 
 AIRFLOW_HOME = _make_airflow_home()
 
+# Named here, not imported, so that nothing imports Airflow before it has its home.
+pytest_plugins = ["tests.harness.fixtures"]
+
 
 @pytest.fixture(scope="session")
 def airflow_db() -> Path:

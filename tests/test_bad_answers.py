@@ -16,7 +16,8 @@ from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.operators.datasets import UploadDatasetOperator
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator, StopFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
-from tests.harness.task_life import TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.datasets import store_dataset
+from tests.harness.task_life import TaskLife
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -123,7 +124,7 @@ BAD_ANSWERS = {
 
 @pytest.mark.parametrize("name", BAD_ANSWERS)
 @pytest.mark.parametrize("mode", [{}, {"deferrable": True}], ids=["worker", "triggerer"])
-def test_what_makes_no_sense_is_an_outage_and_never_an_end(monkeypatch, clock, name, mode):  # noqa: F811
+def test_what_makes_no_sense_is_an_outage_and_never_an_end(monkeypatch, clock, name, mode):
     scripted, says = BAD_ANSWERS[name]
     with service(monkeypatch, scripted):
         outcome = wait(**mode)
@@ -135,7 +136,7 @@ def test_what_makes_no_sense_is_an_outage_and_never_an_end(monkeypatch, clock, n
 
 
 @pytest.mark.parametrize("name", BAD_ANSWERS)
-def test_no_job_is_posted_where_the_lookup_makes_no_sense(monkeypatch, clock, name):  # noqa: F811
+def test_no_job_is_posted_where_the_lookup_makes_no_sense(monkeypatch, clock, name):
     scripted, _ = BAD_ANSWERS[name]
     with service(monkeypatch, scripted):
         outcome = TaskLife(
@@ -157,7 +158,7 @@ FINAL_ANSWERS = {
 
 
 @pytest.mark.parametrize("name", FINAL_ANSWERS)
-def test_what_cannot_succeed_is_not_retried(monkeypatch, clock, name):  # noqa: F811
+def test_what_cannot_succeed_is_not_retried(monkeypatch, clock, name):
     scripted, says = FINAL_ANSWERS[name]
     with service(monkeypatch, scripted):
         outcome = wait()
@@ -177,7 +178,7 @@ GOOD_ENOUGH = {
 
 
 @pytest.mark.parametrize("name", GOOD_ENOUGH)
-def test_what_is_odd_but_clear_is_taken(monkeypatch, clock, name):  # noqa: F811
+def test_what_is_odd_but_clear_is_taken(monkeypatch, clock, name):
     with service(monkeypatch, answer(GOOD_ENOUGH[name])):
         outcome = wait()
     assert outcome.error is None
@@ -185,7 +186,7 @@ def test_what_is_odd_but_clear_is_taken(monkeypatch, clock, name):  # noqa: F811
 
 
 @pytest.mark.parametrize("status", ["PAUSED", "completed", "COMPLETED ", "SUCCEEDED", "完了", "x" * 10_000])
-def test_a_status_that_nobody_documents_waits_for_the_deadline(monkeypatch, clock, status):  # noqa: F811
+def test_a_status_that_nobody_documents_waits_for_the_deadline(monkeypatch, clock, status):
     with service(monkeypatch, answer({**RECORD, "status": status})):
         outcome = wait()
     assert outcome.state == "failed"
@@ -209,7 +210,7 @@ def closed_port():
     ],
     ids=["port closed", "no such host", "no such proxy"],
 )
-def test_a_service_out_of_reach(monkeypatch, clock, host, extra, says):  # noqa: F811
+def test_a_service_out_of_reach(monkeypatch, clock, host, extra, says):
     connect(monkeypatch, host(), **extra)
     outcome = wait()
     assert outcome.state == "up_for_retry"
@@ -217,7 +218,7 @@ def test_a_service_out_of_reach(monkeypatch, clock, host, extra, says):  # noqa:
     assert "may still run and bill" in str(outcome.error)
 
 
-def test_plain_http_where_tls_is_expected(monkeypatch, clock):  # noqa: F811
+def test_plain_http_where_tls_is_expected(monkeypatch, clock):
     with service(monkeypatch, answer(RECORD)):
         host = json.loads(__import__("os").environ["AIRFLOW_CONN_ATAI_DEFAULT"])["host"]
         connect(monkeypatch, host.replace("http://", "https://"))
@@ -239,7 +240,7 @@ def test_plain_http_where_tls_is_expected(monkeypatch, clock):  # noqa: F811
         ("http://[::1", "http"),
     ],
 )
-def test_a_host_that_is_none(monkeypatch, clock, host, says):  # noqa: F811
+def test_a_host_that_is_none(monkeypatch, clock, host, says):
     connect(monkeypatch, host)
     outcome = wait()
     assert outcome.state == "failed"

@@ -29,7 +29,8 @@ from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator,
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
 from tests.api.conftest import drip, endless, http_answer, serve, silence
-from tests.harness.task_life import TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.datasets import store_dataset
+from tests.harness.task_life import TaskLife
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -46,7 +47,7 @@ def connect(monkeypatch, host, **extra):
 
 
 @pytest.fixture
-def service(monkeypatch, clock):  # noqa: F811
+def service(monkeypatch, clock):
     """A service that responds as scripted; the connection's timeout is a quarter of a second."""
     for server in serve():
         connect(monkeypatch, server.base_url, timeout=0.25)
@@ -242,7 +243,7 @@ def test_no_key_follows_a_redirect(service, monkeypatch):
 
 
 @pytest.mark.parametrize("verify", [None, "/no/such/bundle.pem"])
-def test_a_certificate_that_nobody_vouches_for(monkeypatch, clock, tmp_path, verify):  # noqa: F811
+def test_a_certificate_that_nobody_vouches_for(monkeypatch, clock, tmp_path, verify):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(self_signed(tmp_path))
     for server in serve(context):
@@ -303,7 +304,7 @@ def self_signed(folder):
     ],
 )
 @pytest.mark.parametrize("build", [create, sensor, deferred_sensor], ids=["create", "worker", "triggerer"])
-def test_a_connection_that_cannot_be_used(monkeypatch, clock, connection, says, build):  # noqa: F811
+def test_a_connection_that_cannot_be_used(monkeypatch, clock, connection, says, build):
     document = {"conn_type": "atai", "host": "http://127.0.0.1:1", "password": "sk_hidden", **connection}
     monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", json.dumps(document))
     outcome = TaskLife(build).run_try()
@@ -311,12 +312,6 @@ def test_a_connection_that_cannot_be_used(monkeypatch, clock, connection, says, 
     assert says in str(outcome.error)
     assert "hidden" not in str(outcome.error).replace("not shown", "")
     assert_fit_to_be_read(outcome.error)
-
-
-@pytest.fixture
-def emulator(atai_emulator, clock):  # noqa: F811
-    store_dataset(atai_emulator)
-    return atai_emulator
 
 
 @pytest.mark.parametrize("order", ["newest_first", "oldest_first"])

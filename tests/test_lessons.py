@@ -16,16 +16,11 @@ from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
-from tests.harness.task_life import TaskInstance, TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.task_instance import TaskInstance
+from tests.harness.task_life import TaskLife
 
 TRAIN = {"name": "training-set", "split": "train", "file_ids": ["train.csv"]}
 JOBS = "/fine-tune/jobs"
-
-
-@pytest.fixture
-def emulator(atai_emulator, clock):  # noqa: F811
-    store_dataset(atai_emulator)
-    return atai_emulator
 
 
 def create(**arguments):

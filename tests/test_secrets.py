@@ -18,17 +18,11 @@ from airflow_provider_atai.operators.datasets import UploadDatasetOperator
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator, StopFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
-from tests.harness.task_life import TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.task_life import TaskLife
 
 TRAIN = {"name": "training-set", "split": "train", "file_ids": ["train.csv"]}
 JOBS = "/fine-tune/jobs"
 SIGNATURE = "X-Emulator-Signature"
-
-
-@pytest.fixture
-def emulator(atai_emulator, clock):  # noqa: F811
-    store_dataset(atai_emulator)
-    return atai_emulator
 
 
 @pytest.fixture
@@ -88,7 +82,7 @@ class TestMasking:
         assert masked() == {emulator.api_key}
 
     @pytest.mark.parametrize("waits", [{}, {"deferrable": True}], ids=["worker", "triggerer"])
-    def test_a_rotated_key(self, emulator, masked, monkeypatch, clock, waits):  # noqa: F811
+    def test_a_rotated_key(self, emulator, masked, monkeypatch, clock, waits):
         def rotate():
             if emulator.jobs():
                 clock.on_sleep.clear()

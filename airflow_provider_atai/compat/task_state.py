@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import sleep
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,7 +59,7 @@ async def read_task_state(trigger: BaseTrigger) -> tuple[bool, str | None]:
         except Exception as error:
             problem = error
             if attempt < _ATTEMPTS:
-                await sleep(_PAUSE)
+                await asyncio.sleep(_PAUSE)
     trigger.log.info("The state of the task cannot be read in the triggerer: %r", problem)
     return False, None
 

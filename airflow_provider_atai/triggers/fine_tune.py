@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import sleep
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -163,7 +162,7 @@ class FineTuneJobTrigger(BaseTrigger):
                 decision = watch.judge(error, utcnow())
                 if decision.ending is not None:
                     return watch.result(decision.ending)
-                await sleep(decision.delay)
+                await asyncio.sleep(decision.delay)
                 continue
             result = await self._wait_over(hook, watch)
             if result is not None:

@@ -140,7 +140,8 @@ class JobPoller:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
-            await rest(self._wake, self._seconds_to_next())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._seconds_to_next())
             try:
                 if time.monotonic() >= self._next_poll:
                     await self._poll()
@@ -291,9 +292,3 @@ def _safe_poll(job_id: str, reader: JobReader) -> FineTuneJob | AtaiError:
 
 def _unexpected(error: Exception) -> AtaiError:
     return AtaiResponseError(f"Polling failed unexpectedly: {error!r}")
-
-
-async def rest(wake: asyncio.Event, seconds: float) -> None:
-    """Wait some seconds, or until there is something to do."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(wake.wait(), seconds)

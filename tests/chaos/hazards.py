@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-from tests.chaos.clock import run_on_loop
 from tests.chaos.history import History, Kill
 from tests.chaos.plan import Blow, Plan, UserAction
+from tests.harness.travelling_loop import run_on_loop
 
 if TYPE_CHECKING:
     from tests.chaos.world import World
@@ -104,7 +104,7 @@ class Hazards:
         self._plan = plan
         self._world = world
         self._clock = world.clock
-        self._note = note
+        self.note = note
         self.history = History()
         self.events: Counter[str] = Counter()
         self.state: str | None = "queued"
@@ -168,7 +168,7 @@ class Hazards:
         self.state = "deferred"
         try:
             with self._process("trigger"), suppress(asyncio.CancelledError):
-                event = run_on_loop(self._clock, lambda loop: self._fire(trigger, run))
+                event = run_on_loop(self._clock, self._fire(trigger, run))
         finally:
             if limit is not None:
                 limit.cancel()
@@ -224,7 +224,7 @@ class Hazards:
         if blow is None or self._points != blow.point or self._phase == "idle":
             return
         self._blow = None
-        self._note("Hit at point %d (%s), in the %s.", blow.point, what, self._phase)
+        self.note("Hit at point %d (%s), in the %s.", blow.point, what, self._phase)
         is_drained = isinstance(blow.what, UserAction) and blow.what.action == "drain"
         if isinstance(blow.what, UserAction) and (self._phase == "worker" or not is_drained):
             self.act(blow.what)
@@ -235,7 +235,7 @@ class Hazards:
 
     def act(self, act: UserAction) -> None:
         """Let a person act on the task, whatever it is doing."""
-        self._note("A person's action: %s, in phase %s.", act.action, self._phase)
+        self.note("A person's action: %s, in phase %s.", act.action, self._phase)
         if self._phase == "worker":
             self._act_on_worker(Acted(act))
         else:
@@ -313,12 +313,12 @@ class Hazards:
         self._late_kill = (trigger, left - 1) if left > 1 else None
         if self._late_kill is not None:
             return
-        self._note("The cleared task's trigger is killed only now; the task is %s.", self.state)
+        self.note("The cleared task's trigger is killed only now; the task is %s.", self.state)
         self.events["late kill of a cleared trigger"] += 1
         begun = self._clock.now
         with self._quiet():
             # On a thread of its own, since the next try's trigger may be running on this one's loop.
-            killing = threading.Thread(target=run_on_loop, args=(self._clock, lambda loop: trigger.on_kill()))
+            killing = threading.Thread(target=run_on_loop, args=(self._clock, trigger.on_kill()))
             killing.start()
             killing.join()
         self._excuse(begun, cleared=True)
@@ -340,7 +340,7 @@ class Hazards:
 
     def _remember_kill(self, task_id: str, why: str, reachable: bool, first: int, *, left: bool) -> None:
         self.events[f"on_kill: {why}"] += 1
-        self._note("on_kill has run (%s).", why)
+        self.note("on_kill has run (%s).", why)
         if task_id == OWNER:
             action = self._plan.operator["kill_action"]
             if not left and why != "clear":

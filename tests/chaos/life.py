@@ -1,56 +1,30 @@
-"""Lives a plan: runs the task as Airflow would, try after try, each process with a fresh operator."""
+"""Lives a plan: runs the task try after try, while things befall it."""
 
 from __future__ import annotations
 
-import json
 import random
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from importlib import import_module
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    AirflowTaskTimeout,
-    BaseOperator,
-    TaskDeferred,
-)
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
-from tests.chaos.hazards import (
-    OWNER,
-    Acted,
-    DeferralTimedOut,
-    Endless,
-    Hazards,
-    TriggererGone,
-    WorkerKilled,
-)
+from tests.chaos.hazards import OWNER, Acted, DeferralTimedOut, Endless, Hazards, TriggererGone, WorkerKilled
 from tests.chaos.history import Green, Wait
 from tests.chaos.plan import HORIZON, Plan, Rule, UserAction
-from tests.chaos.world import TaskInstance, TaskStateStore, World
+from tests.harness.task_instance import TaskInstance, TaskStateStore
+from tests.harness.task_life import Deferral, Outcome, TaskTry, is_end_of_task
 
-try:
-    from airflow.sdk.exceptions import AirflowRescheduleException
-except ImportError:
-    from airflow.exceptions import AirflowRescheduleException
-
-try:
-    from airflow.triggers.base import TaskSuccessEvent
-except ImportError:
-    _ENDING_EVENTS: tuple[type, ...] = ()
-else:
-    _ENDING_EVENTS = (TaskSuccessEvent,)
+if TYPE_CHECKING:
+    from tests.chaos.world import World
 
 _MOST_CLEARS = 3
-_QUEUED_SECONDS = 5.0
+QUEUED_SECONDS = 5.0
 _GIVING_UP = UserAction("mark failed", lingers=False, lateness=0)
 _STATE_AFTER = {
     "clear": "cleared",
@@ -60,62 +34,72 @@ _STATE_AFTER = {
 }
 
 
-@dataclass
-class Ended:
-    """How a process ended, or a try, or a task."""
+class HazardousTry(TaskTry):
+    """
+    One try of a task whose processes may be hit.
 
-    state: str
-    value: Any = None
-    error: BaseException | None = None
+    :param life: the life that it is a part of.
+    :param downtime: for how long there was no triggerer.
+    """
 
+    def __init__(
+        self, build: Callable[[], BaseOperator], ti: TaskInstance, store: Any, world: World, hazards: Hazards
+    ) -> None:
+        super().__init__(build, ti, store)
+        self._world = world
+        self._clock = world.clock
+        self._hazards = hazards
+        self.downtime = 0.0
 
-@dataclass
-class Deferral:
-    """What Airflow keeps of a task that is deferred."""
+    def work(self, task: Any, call: Callable[[Any], Any]) -> Outcome:
+        with self._hazards.worker(task, has_tries_left=self.ti.try_number <= self.ti.max_tries):
+            outcome = super().work(task, call)
+            self._hazards.point("hand over")
+        return outcome
 
-    path: str
-    arguments: dict[str, Any]
-    timeout: timedelta | None
-    method: str
-    kwargs: dict[str, Any]
+    def stay_away(self, seconds: float) -> None:
+        self._hazards.state = "up_for_reschedule"
+        self._clock.advance(seconds)
 
-    @classmethod
-    def asked_for(cls, deferred: TaskDeferred) -> Deferral:
-        path, arguments = deferred.trigger.serialize()
-        return cls(
-            path,
-            _through_json(arguments),
-            deferred.timeout,
-            deferred.method_name,
-            dict(deferred.kwargs or {}),
-        )
+    def wait_for_event(self, deferral: Deferral) -> Any:
+        """
+        Run the trigger until it fires, wherever it is started again.
 
-    @classmethod
-    def instead_of_a_worker(cls, task: Any) -> Deferral | None:
-        """Return how a task begins that needs no worker to defer; None for one that does."""
-        if not getattr(task, "start_from_trigger", False):
-            return None
-        start = task.start_trigger_args
-        return cls(
-            start.trigger_cls, _through_json(start.trigger_kwargs), start.timeout, start.next_method, {}
-        )
+        :return: its event, the error that it broke with, or None when Airflow timed it out.
+        """
+        event = self._run_trigger(deferral)
+        if not is_end_of_task(event):
+            self._clock.advance(QUEUED_SECONDS)
+        return event
 
-    def trigger(self) -> Any:
-        module, _, name = self.path.rpartition(".")
-        return getattr(import_module(module), name)(**self.arguments)
+    def _run_trigger(self, deferral: Deferral) -> Any:
+        ti = self.ti
+        ends_at = None if deferral.timeout is None else self._clock.now + deferral.timeout
+        while ends_at is None or self._clock.now < ends_at:
+            trigger = deferral.trigger()
+            trigger.timeout_after = ends_at
+            trigger.task_instance = SimpleNamespace(
+                dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=-1, try_number=ti.try_number
+            )
+            left = None if ends_at is None else (ends_at - self._clock.now).total_seconds()
+            try:
+                return self._hazards.run_trigger(trigger, left)
+            except TriggererGone as gone:
+                self._hazards.events["triggerer restarted"] += 1
+                self._hazards.note("The triggerer is gone for %.0f s.", gone.downtime)
+                self.downtime += gone.downtime
+                self._clock.advance(gone.downtime)
+            except DeferralTimedOut:
+                break
+            except Exception as error:
+                self._hazards.events["trigger broke"] += 1
+                return error
+        self._hazards.events["deferral timed out by Airflow"] += 1
+        return None
 
-    def resume(self, event: Any, context: Any, task: Any) -> Any:
-        if event is None:
-            return task.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
-        if isinstance(event, Exception):
-            failure = {"error": "Trigger failure", "traceback": traceback.format_exception(event)}
-            return task.resume_execution("__fail__", failure, context)
-        kwargs = {**self.kwargs, "event": _through_json(event.payload)}
-        return task.resume_execution(self.method, kwargs, context)
-
-
-def _through_json(value: Any) -> Any:
-    return json.loads(json.dumps(value))
+    def end_in_triggerer(self) -> Outcome:
+        self._hazards.events["ended in the triggerer"] += 1
+        return Outcome("success", self._world.pushed.get("return_value"))
 
 
 class Life:
@@ -135,7 +119,6 @@ class Life:
         self.events = self._hazards.events
         self._stores: dict[str, TaskStateStore] = {}
         self._gave_up = False
-        self._downtime = 0.0
 
     def run(self) -> None:
         """Live it."""
@@ -170,7 +153,7 @@ class Life:
             if rule.window is None:
                 world.add_rule(rule.kind, rule.rule)
             else:
-                after(rule.window[0], lambda r=rule: self._begin_outage(r))
+                after(rule.window[0], partial(self._begin_outage, rule))
         if plan.key_rotation is not None:
             moment, delay = plan.key_rotation
             after(moment, lambda: world.rotate_key(f"sk_rotated_{plan.seed}", delay))
@@ -178,9 +161,9 @@ class Life:
             moment, delay = plan.service_restart
             after(moment, lambda: world.restart_service(delay))
         for moment, act in plan.user_actions:
-            after(moment, lambda a=act: self._hazards.act(a))
+            after(moment, partial(self._hazards.act, act))
         for moment, downtime in plan.triggerer_restarts:
-            after(moment, lambda d=downtime: self._hazards.restart_triggerer(d))
+            after(moment, partial(self._hazards.restart_triggerer, downtime))
         after(HORIZON, self._give_up)
 
     def _begin_outage(self, rule: Rule) -> None:
@@ -221,10 +204,10 @@ class Life:
         created = self._run_task(OWNER, self._create, waits=waits)
         if created.state != "success" or waits:
             return created.state
-        self._clock.advance(_QUEUED_SECONDS)
+        self._clock.advance(QUEUED_SECONDS)
         return self._run_task("wait", lambda: self._sense(created.value), waits=True).state
 
-    def _run_task(self, task_id: str, build: Callable[[], BaseOperator], *, waits: bool) -> Ended:
+    def _run_task(self, task_id: str, build: Callable[[], BaseOperator], *, waits: bool) -> Outcome:
         delays = random.Random(f"{self.plan.seed} {task_id}")
         number = 1
         while True:
@@ -233,108 +216,53 @@ class Life:
             if ended.state != "up_for_retry":
                 return ended
             if number > self.plan.retries:
-                return Ended("failed", error=ended.error)
+                return Outcome("failed", error=ended.error)
             number += 1
             self._clock.advance(delays.uniform(0, 600))
 
-    def _run_try(self, task_id: str, build: Callable[[], BaseOperator], number: int, *, waits: bool) -> Ended:
-        started, downtime = self._clock.now, self._downtime
+    def _run_try(
+        self, task_id: str, build: Callable[[], BaseOperator], number: int, *, waits: bool
+    ) -> Outcome:
+        started = self._clock.now
+        one = HazardousTry(
+            build, self._task_instance(task_id, number), self._store(task_id), self._world, self._hazards
+        )
         try:
-            ended = self._run_processes(task_id, build, number)
+            ended = one.run()
         except WorkerKilled:
-            ended = Ended("up_for_retry", error=WorkerKilled("the worker was killed"))
+            ended = Outcome("up_for_retry", error=WorkerKilled("the worker was killed"))
         except AirflowTaskTimeout as error:
-            ended = Ended("up_for_retry", error=error)
+            ended = Outcome("up_for_retry", error=error)
         except Acted as acted:
             ended = self._acted_between(acted)
         self._hazards.state = None if ended.state == "cleared" else ended.state
         if waits:
-            spent_without = self._downtime - downtime
-            self.history.waits.append(Wait(task_id, started, self._clock.now, spent_without))
+            self.history.waits.append(Wait(task_id, started, self._clock.now, one.downtime))
         if ended.state == "success":
             self.history.greens.append(Green(task_id, waits, ended.value, self._world.jobs()))
         return ended
 
-    def _acted_between(self, acted: Acted) -> Ended:
+    def _acted_between(self, acted: Acted) -> Outcome:
         self.events[acted.act.action] += 1
-        return Ended(_STATE_AFTER[acted.act.action])
+        return Outcome(_STATE_AFTER[acted.act.action])
 
-    def _run_processes(self, task_id: str, build: Callable[[], BaseOperator], number: int) -> Ended:
-        """Run one try through all its deferrals and reschedules."""
+    def _task_instance(self, task_id: str, number: int) -> TaskInstance:
         ti = TaskInstance(
-            dag_id="dag",
             run_id=f"run {self.plan.seed}",
             task_id=task_id,
-            map_index=-1,
             try_number=number,
             max_tries=self.plan.retries,
-            start_date=self._clock.now,
-            first_reschedule=None,
-            xcoms={},
             on_push=lambda: self._hazards.point("push to XCom"),
         )
-        context: Any = {"ti": ti, "task_instance": ti, "run_id": ti.run_id}
-        if self._world.triggerer_knows_states:
-            context["task_state_store"] = self._stores.setdefault(task_id, TaskStateStore())
-        else:
+        if not self._world.triggerer_knows_states:
             # There, tasks have the database.
             ti.current_state = self._readable_state
-        self._world.first_reschedule = None
-        call: Callable[[Any], Any] = lambda task: task.execute(context)  # noqa: E731
-        task = build()
-        deferral = Deferral.instead_of_a_worker(task)
-        while True:
-            if deferral is not None:
-                event = self._defer(deferral, ti)
-                if isinstance(event, _ENDING_EVENTS):
-                    self.events["ended in the triggerer"] += 1
-                    return Ended("success", self._world.pushed.get("return_value"))
-                call = partial(deferral.resume, event, context)
-                deferral = None
-                self._clock.advance(_QUEUED_SECONDS)
-                task = build()
-            with self._hazards.worker(task, has_tries_left=number <= self.plan.retries):
-                task.pre_execute(context)
-                ended = _outcome_of(task, call)
-                self._hazards.point("hand over")
-            if ended.state == "deferred":
-                deferral = Deferral.asked_for(ended.value)
-            elif ended.state == "rescheduled":
-                self._hazards.state = "up_for_reschedule"
-                self._world.first_reschedule = ti.first_reschedule = ti.first_reschedule or ti.start_date
-                self._clock.advance((ended.value - self._clock.now).total_seconds())
-                task = build()
-            else:
-                return ended
+        return ti
 
-    def _defer(self, deferral: Deferral, ti: Any) -> Any:
-        """
-        Run the trigger until it fires, wherever it is started again.
-
-        :return: its event, the error that it broke with, or None when Airflow timed it out.
-        """
-        ends_at = None if deferral.timeout is None else self._clock.now + deferral.timeout
-        while ends_at is None or self._clock.now < ends_at:
-            trigger = deferral.trigger()
-            trigger.timeout_after = ends_at
-            trigger.task_instance = SimpleNamespace(
-                dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=-1, try_number=ti.try_number
-            )
-            left = None if ends_at is None else (ends_at - self._clock.now).total_seconds()
-            try:
-                return self._hazards.run_trigger(trigger, left)
-            except TriggererGone as gone:
-                self.events["triggerer restarted"] += 1
-                self._note("The triggerer is gone for %.0f s.", gone.downtime)
-                self._downtime += gone.downtime
-                self._clock.advance(gone.downtime)
-            except DeferralTimedOut:
-                break
-            except Exception as error:
-                self.events["trigger broke"] += 1
-                return error
-        self.events["deferral timed out by Airflow"] += 1
-        return None
+    def _store(self, task_id: str) -> TaskStateStore | None:
+        if not self._world.triggerer_knows_states:
+            return None
+        return self._stores.setdefault(task_id, TaskStateStore())
 
     def _create(self) -> BaseOperator:
         plan = self.plan
@@ -360,18 +288,3 @@ class Life:
             end_from_trigger=self.plan.shape == "sensor without workers",
             **self.plan.sensor,
         )
-
-
-def _outcome_of(task: BaseOperator, call: Callable[[Any], Any]) -> Ended:
-    try:
-        return Ended("success", call(task))
-    except TaskDeferred as deferred:
-        return Ended("deferred", deferred)
-    except AirflowRescheduleException as reschedule:
-        return Ended("rescheduled", reschedule.reschedule_date)
-    except AirflowSkipException as error:
-        return Ended("skipped", error=error)
-    except (AirflowFailException, AirflowSensorTimeout) as error:
-        return Ended("failed", error=error)
-    except Exception as error:
-        return Ended("up_for_retry", error=error)

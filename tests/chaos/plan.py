@@ -213,17 +213,16 @@ def _rule(rng: Random, switches: dict[str, Any]) -> Rule:
 
 def _window(rng: Random) -> Rule:
     """Return an outage: something that befalls every request for a while."""
-    kind, effect = rng.choice(
-        [
-            ("outage", {"status": 503}),
-            ("outage", {"status": 502, "body": "html"}),
-            ("outage", {"effect": "drop_before"}),
-            ("outage", {"effect": "drop_after"}),
-            ("outage", {"status": 200, "body": "html"}),
-            ("outage of the gateway", {"status": 404, "body": "html"}),
-            ("rate limit", {"status": 429, "retry_after": "drawn"}),
-        ]
-    )
+    outages: list[tuple[str, dict[str, Any]]] = [
+        ("outage", {"status": 503}),
+        ("outage", {"status": 502, "body": "html"}),
+        ("outage", {"effect": "drop_before"}),
+        ("outage", {"effect": "drop_after"}),
+        ("outage", {"status": 200, "body": "html"}),
+        ("outage of the gateway", {"status": 404, "body": "html"}),
+        ("rate limit", {"status": 429, "retry_after": "drawn"}),
+    ]
+    kind, effect = rng.choice(outages)
     duration = rng.choice(
         [rng.uniform(1, 300), rng.uniform(1, 600), rng.uniform(600, 1800), rng.uniform(1800, 7200)]
     )

@@ -1,21 +1,10 @@
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from unittest import mock
 
 import pytest
 
-from airflow_provider_atai.compat import task_state
-from airflow_provider_atai.errors import AtaiError
-from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.jobs import kill, submission
-from airflow_provider_atai.operators import fine_tune
-from airflow_provider_atai.triggers import fine_tune as triggers
-from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
-from airflow_provider_atai.waiting.policy import Ending
-from airflow_provider_atai.waiting.result import WaitResult
 from tests.chaos.__main__ import Report, live, live_all, show
 from tests.chaos.history import Green, History, Kill, Wait
 from tests.chaos.plan import SHAPES, draw
@@ -66,83 +55,6 @@ def test_a_life_is_the_same_each_time(tmp_path):
         traces.append([re.sub(r"127\.0\.0\.1:\d+|err-[0-9a-f-]+", "-", line) for line in told])
     assert len(traces[0]) > 50
     assert traces[0] == traces[1]
-
-
-find_job, job_ids, wait_deadline = submission.find_job, fine_tune.job_ids, fine_tune.wait_deadline
-
-
-def find_job_or_give_up(api, job_id):
-    try:
-        return find_job(api, job_id)
-    except AtaiError:
-        return None
-
-
-def ids_of_the_moment(ti, request, **_):
-    return job_ids(ti, {**request, "now": datetime.now(UTC).timestamp()})
-
-
-def deadline_from_now_on(**arguments):
-    return wait_deadline(**{**arguments, "counts_from": arguments["now"]})
-
-
-def another_hour(trigger):
-    return datetime.now(UTC) + timedelta(hours=1) if trigger.deadline else None
-
-
-async def cancel_on_cleanup(trigger):
-    AtaiHook().fine_tune.cancel(trigger.job_id)
-
-
-def is_over(result, *, accept_stopped):
-    return result.ending is not Ending.TIMED_OUT
-
-
-# What is broken on purpose, lives in which that matters, and what the verdict must say.
-SABOTAGE = {
-    "no look before the POST": (
-        [(submission, "find_job", lambda api, job_id: None)],
-        [8, 18, 22, 31],
-        DUPLICATE,
-    ),
-    "could not look means not there": (
-        [(submission, "find_job", find_job_or_give_up)],
-        [81, 166, 201],
-        DUPLICATE,
-    ),
-    "another id in each try": ([(fine_tune, "job_ids", ids_of_the_moment)], [2, 3, 5, 8], LOST),
-    "every end is a success": ([(WaitResult, "is_green", is_over)], [1, 2, 9], FALSE_GREEN),
-    "a retry renews the deadline": ([(fine_tune, "wait_deadline", deadline_from_now_on)], [3, 62], OVERRUN),
-    "a restart renews the deadline": (
-        [(FineTuneJobTrigger, "_deadline", another_hour), (triggers, "backstop", lambda *_: None)],
-        [4, 8],
-        OVERRUN,
-    ),
-    "a kill does nothing": (
-        [(kill, "end_last_job", lambda *_, **__: None), (triggers, "end_job", lambda *_, **__: "")],
-        [20, 22, 26],
-        LEFT_RUNNING,
-    ),
-    "a clear ends the job": ([(fine_tune, "is_tried_again", lambda _: False)], [22, 31, 43], ENDED),
-    "a drained worker ends the job": (
-        [(task_state, "_has_tries_left", lambda _: False)],
-        [13, 17, 18],
-        ENDED,
-    ),
-    "a restart cancels the job": ([(FineTuneJobTrigger, "cleanup", cancel_on_cleanup)], [3, 4], ENDED),
-}
-
-
-@pytest.mark.parametrize("name", SABOTAGE)
-def test_it_notices(name):
-    patches, seeds, promise = SABOTAGE[name]
-    with ExitStack() as stack:
-        for target, attribute, replacement in patches:
-            stack.enter_context(mock.patch.object(target, attribute, replacement))
-        report = live_all(seeds)
-    assert report.broken[promise] > 0
-    assert {seed for seed, _, _ in report.failures} <= set(seeds)
-    assert live_all(seeds).failures == []
 
 
 PLAN = next(plan for seed in range(100) if not (plan := draw(seed)).operator["accept_stopped"])

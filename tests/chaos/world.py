@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
 
 import requests
-import time_machine
 
 from airflow_provider_atai.api.transport import Transport
 from airflow_provider_atai.emulator.control import EmulatorControl
 from airflow_provider_atai.emulator.server import ThreadedServer
 from airflow_provider_atai.emulator.state import Emulator
-from tests.chaos.clock import Clock
+from tests.harness.datasets import store_dataset
+from tests.harness.task_instance import sensors_without_database, through_json
+from tests.harness.time_travel import time_travel
 
 CONNECTION_VARIABLE = "AIRFLOW_CONN_ATAI_DEFAULT"
 _FIRST_KEY = "sk_emulator"
@@ -47,14 +45,13 @@ class World:
         self._lives = 0
         self._stack = ExitStack()
         self.on_exchange: Exchange = _ignore
-        self.first_reschedule: datetime | None = None
         # Whether this Airflow tells the triggerer the state of a task; a worker can always ask.
         self.triggerer_knows_states = True
 
     def __enter__(self) -> World:
         with ExitStack() as stack:
-            traveller = stack.enter_context(time_machine.travel(_BEGINNING, tick=False))
-            self.clock = Clock(traveller)
+            self.clock = stack.enter_context(time_travel(_BEGINNING))
+            stack.enter_context(sensors_without_database())
             for patch in self._patches():
                 stack.enter_context(patch)
             self._start_service(port=0)
@@ -98,13 +95,7 @@ class World:
 
     def store_dataset(self) -> dict[str, Any]:
         """Put a file into the service, and return an entry for a job's datasets."""
-        requests.post(
-            f"{self.control.base_url}/files",
-            headers={"Authorization": f"Bearer {self.service_key}"},
-            files={"file": ("train.csv", b"time,pressure\n0,1.5\n", "text/csv")},
-            timeout=30,
-        ).raise_for_status()
-        return {"name": "training-set", "split": "train", "file_ids": ["train.csv"]}
+        return store_dataset(self.control)
 
     def add_rule(self, kind: str, rule: dict[str, Any]) -> int:
         """Add a fault rule, and count its hits under a name."""
@@ -165,7 +156,7 @@ class World:
 
     def _push(self, key: str, value: Any, **_: Any) -> None:
         self._task_state()
-        self.pushed[key] = json.loads(json.dumps(value))
+        self.pushed[key] = through_json(value)
 
     def _publish_key(self) -> None:
         document = {"conn_type": "atai", "host": self.control.base_url, "password": self.known_key}
@@ -195,10 +186,7 @@ class World:
             finally:
                 self.on_exchange("after", method, path)
 
-        clock = self.clock
         yield mock.patch.object(Transport, "exchange", observed)
-        yield mock.patch.object(time, "sleep", clock.sleep)
-        yield mock.patch.object(time, "monotonic", clock.monotonic)
         yield from self._airflow_patches()
 
     def _airflow_patches(self) -> Iterator[Any]:
@@ -206,12 +194,6 @@ class World:
             from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
         except ImportError:
             self.triggerer_knows_states = False
-            # Airflow 2 looks these up in its database.
-            sensors = import_module("airflow.sensors.base")
-            yield mock.patch.object(
-                sensors, "_orig_start_date", autospec=True, side_effect=lambda **_: self.first_reschedule
-            )
-            yield mock.patch.object(sensors, "_is_metadatabase_mysql", autospec=True, return_value=False)
             return
 
         def get_task_states(
@@ -230,36 +212,3 @@ class World:
 
 def _ignore(stage: str, method: str, path: str) -> None:
     pass
-
-
-class TaskInstance(SimpleNamespace):
-    """What the operators use of Airflow's task instance."""
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.on_push()
-        self.xcoms[key] = json.loads(json.dumps(value))
-
-    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
-        return self.xcoms.get(key)
-
-    def get_first_reschedule_date(self, context: Any) -> datetime | None:
-        return self.first_reschedule
-
-
-class TaskStateStore(dict[str, Any]):
-    """Like the store of Airflow 3.3, which outlives tries and clears."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = json.loads(json.dumps(value))
-
-
-class LogLines(logging.Handler):
-    """Keeps what was logged, for a life that is replayed."""
-
-    def __init__(self, write: Callable[[str], None]) -> None:
-        super().__init__()
-        self._write = write
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(Exception):
-            self._write(f"{record.levelname.lower()}: {record.getMessage()}")

@@ -18,7 +18,8 @@ from airflow_provider_atai.compat.task_state import (
 )
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
-from tests.harness.task_life import TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.datasets import store_dataset
+from tests.harness.task_life import TaskLife
 
 TRIED_AGAIN = (None, "restarting", "up_for_retry", "scheduled", "queued", "deferred")
 NOT_TRIED_AGAIN = ("failed", "success", "skipped", "removed", "upstream_failed")
@@ -81,7 +82,7 @@ def create(emulator, **arguments):
 
 
 @pytest.mark.parametrize(("state", "status"), [("restarting", "REGISTERED"), ("failed", "CANCELLED")])
-def test_a_cleared_task_leaves_its_job_to_the_next_try(atai_emulator, clock, answers, state, status):  # noqa: F811
+def test_a_cleared_task_leaves_its_job_to_the_next_try(atai_emulator, clock, answers, state, status):
     answers.return_value = state
     task = create(atai_emulator)
     TaskLife(lambda: task).run_try()
@@ -89,7 +90,7 @@ def test_a_cleared_task_leaves_its_job_to_the_next_try(atai_emulator, clock, ans
     assert [job["status"] for job in atai_emulator.jobs()] == [status]
 
 
-def test_a_drained_worker_leaves_its_job_to_the_next_try(atai_emulator, clock, answers):  # noqa: F811
+def test_a_drained_worker_leaves_its_job_to_the_next_try(atai_emulator, clock, answers):
     answers.return_value = "running"
     processes = [create(atai_emulator), create(atai_emulator)]
     first, second = processes
@@ -103,7 +104,7 @@ def test_a_drained_worker_leaves_its_job_to_the_next_try(atai_emulator, clock, a
 
 
 @pytest.mark.parametrize("state", ["restarting", "running"])
-def test_a_job_that_no_next_try_adopts_is_ended(atai_emulator, clock, answers, state):  # noqa: F811
+def test_a_job_that_no_next_try_adopts_is_ended(atai_emulator, clock, answers, state):
     answers.return_value = state
     task = create(atai_emulator, reattach=False)
     TaskLife(lambda: task, max_tries=1).run_try()

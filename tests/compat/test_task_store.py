@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_atai.compat.task_store import first_try_start
-from tests.harness.task_life import TaskStateStore
+from tests.harness.task_instance import TaskStateStore
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import import_module
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pytest
-import requests
-import time_machine
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
@@ -23,51 +20,35 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_atai.waiting.subscription import Subscription
-
-if TYPE_CHECKING:
-    from airflow_provider_atai.emulator.control import EmulatorControl
+from tests.harness.task_instance import TaskInstance, through_json
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
 except ImportError:
     from airflow.exceptions import AirflowRescheduleException
 
-SENSOR_MODULE = "airflow.sdk.bases.sensor"
 try:
-    import_module(SENSOR_MODULE)
+    from airflow.triggers.base import TaskSuccessEvent
 except ImportError:
-    SENSOR_MODULE = "airflow.sensors.base"
+    _ENDING_EVENTS: tuple[type, ...] = ()
+else:
+    _ENDING_EVENTS = (TaskSuccessEvent,)
 
 
-class TaskInstance:
-    """What the operators use of Airflow's task instance."""
-
-    def __init__(self, *, dag_id="dag", run_id="run", task_id="task", map_index=-1, try_number=1):
-        self.dag_id = dag_id
-        self.run_id = run_id
-        self.task_id = task_id
-        self.map_index = map_index
-        self.try_number = try_number
-        self.max_tries = 0
-        self.start_date = datetime.now(UTC)
-        self.xcoms: dict[str, Any] = {}
-        self.first_reschedule: datetime | None = None
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = json.loads(json.dumps(value))
-
-    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
-        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
-        return self.xcoms.get(key)
-
-    def get_first_reschedule_date(self, context: Any) -> datetime | None:
-        return self.first_reschedule
+def is_end_of_task(event: Any) -> bool:
+    """Tell whether a trigger's event ends the task, so that no worker resumes it."""
+    return isinstance(event, _ENDING_EVENTS)
 
 
 @dataclass
 class Outcome:
-    """How a try ended: ``success``, ``failed`` (not retried), ``up_for_retry`` or ``skipped``."""
+    """
+    How a process, a try or a task ended.
+
+    :param state: ``success``, ``failed`` (not retried), ``up_for_retry`` or ``skipped``; of a process also
+        ``deferred`` or ``rescheduled``.
+    :param value: what it returned; of a deferred process its request, of a rescheduled one the time.
+    """
 
     state: str
     value: Any = None
@@ -76,6 +57,145 @@ class Outcome:
     deferrals: int = 0
     reschedules: int = 0
     trigger_kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Deferral:
+    """What Airflow keeps of a deferred task."""
+
+    path: str
+    arguments: dict[str, Any]
+    timeout: timedelta | None
+    method: str
+    kwargs: dict[str, Any]
+
+    @classmethod
+    def asked_for(cls, deferred: TaskDeferred) -> Deferral:
+        # Airflow's processes send one another plain types only.
+        if type(deferred.timeout) not in (timedelta, type(None)):
+            raise TypeError(f"{deferred.timeout!r} cannot be sent")
+        path, arguments = deferred.trigger.serialize()
+        return cls(
+            path,
+            through_json(arguments),
+            deferred.timeout,
+            deferred.method_name,
+            dict(deferred.kwargs or {}),
+        )
+
+    @classmethod
+    def instead_of_a_worker(cls, task: Any) -> Deferral | None:
+        """Return how a task begins that the scheduler defers; None if a worker has to start it."""
+        if not getattr(task, "start_from_trigger", False):
+            return None
+        start = task.start_trigger_args
+        return cls(
+            start.trigger_cls, through_json(start.trigger_kwargs), start.timeout, start.next_method, {}
+        )
+
+    def trigger(self) -> Any:
+        """Return the trigger, made from its serialised form as a triggerer makes it."""
+        module, _, name = self.path.rpartition(".")
+        return getattr(import_module(module), name)(**self.arguments)
+
+    def resume(self, event: Any, context: Any, task: Any) -> Any:
+        """
+        Resume the task.
+
+        :param event: the trigger's event, its error, or None if Airflow timed the deferral out.
+        """
+        if event is None:
+            return task.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+        if isinstance(event, Exception):
+            failure = {"error": "Trigger failure", "traceback": traceback.format_exception(event)}
+            return task.resume_execution("__fail__", failure, context)
+        kwargs = {**self.kwargs, "event": through_json(event.payload)}
+        return task.resume_execution(self.method, kwargs, context)
+
+
+class TaskTry:
+    """
+    One try of a task, process after process.
+
+    :param build: makes the operator; called for every process that Airflow would start.
+    :param ti: the try's task instance.
+    :param store: what outlives the try, for Airflow versions that have such a store.
+    """
+
+    def __init__(self, build: Callable[[], BaseOperator], ti: TaskInstance, store: Any = None) -> None:
+        self._build = build
+        self.ti = ti
+        self.deferrals: list[Deferral] = []
+        self.reschedules = 0
+        self._context: Any = {"ti": ti, "task_instance": ti, "run_id": ti.run_id}
+        if store is not None:
+            self._context["task_state_store"] = store
+
+    def run(self) -> Outcome:
+        """Run the try through all its deferrals and reschedules."""
+        call: Callable[[Any], Any] = self._execute
+        task = self._build()
+        deferral = Deferral.instead_of_a_worker(task)
+        while True:
+            if deferral is not None:
+                self.deferrals.append(deferral)
+                event = self.wait_for_event(deferral)
+                if is_end_of_task(event):
+                    return self.end_in_triggerer()
+                call = partial(deferral.resume, event, self._context)
+                deferral = None
+                task = self._build()
+            outcome = self.work(task, call)
+            if outcome.state == "deferred":
+                deferral = Deferral.asked_for(outcome.value)
+            elif outcome.state == "rescheduled":
+                self.reschedules += 1
+                self.ti.first_reschedule = self.ti.first_reschedule or self.ti.start_date
+                self.stay_away((outcome.value - datetime.now(UTC)).total_seconds())
+                task = self._build()
+            else:
+                return outcome
+
+    def _execute(self, task: Any) -> Any:
+        return task.execute(self._context)
+
+    def work(self, task: Any, call: Callable[[Any], Any]) -> Outcome:
+        """Be a worker's process."""
+        task.pre_execute(self._context)
+        return _outcome_of(task, call)
+
+    def wait_for_event(self, deferral: Deferral) -> Any:
+        """Be the triggerer, and return the event of the trigger."""
+
+        async def first_event() -> Any:
+            async for event in deferral.trigger().run():
+                return event
+            raise AssertionError("the trigger ended without an event")
+
+        return asyncio.run(first_event())
+
+    def end_in_triggerer(self) -> Outcome:
+        """Return how a task ended that its trigger has ended."""
+        return Outcome("success")
+
+    def stay_away(self, seconds: float) -> None:
+        """Let the time of a reschedule pass."""
+        time.sleep(seconds)
+
+
+def _outcome_of(task: BaseOperator, call: Callable[[Any], Any]) -> Outcome:
+    try:
+        return Outcome("success", call(task))
+    except TaskDeferred as deferred:
+        return Outcome("deferred", deferred)
+    except AirflowRescheduleException as reschedule:
+        return Outcome("rescheduled", reschedule.reschedule_date)
+    except AirflowSkipException as error:
+        return Outcome("skipped", error=error)
+    except (AirflowFailException, AirflowSensorTimeout) as error:
+        return Outcome("failed", error=error)
+    except Exception as error:
+        return Outcome("up_for_retry", error=error)
 
 
 class TaskLife:
@@ -93,146 +213,29 @@ class TaskLife:
         map_index: int = -1,
         max_tries: int = 0,
         store: Any = None,
-    ):
-        self.build = build
-        self.run_id = run_id
-        self.map_index = map_index
-        self.max_tries = max_tries
-        self.store = store
+    ) -> None:
+        self._build = build
+        self._run_id = run_id
+        self._map_index = map_index
+        self._max_tries = max_tries
+        self._store = store
         self.tries = 0
 
     def run_try(self) -> Outcome:
         """Run one try to its end."""
         self.tries += 1
-        task = self.build()
+        first: list[BaseOperator] = [self._build()]
         ti = TaskInstance(
-            task_id=task.task_id, run_id=self.run_id, map_index=self.map_index, try_number=self.tries
+            task_id=first[0].task_id,
+            run_id=self._run_id,
+            map_index=self._map_index,
+            try_number=self.tries,
+            max_tries=self._max_tries,
         )
-        ti.max_tries = self.max_tries
-        outcome = Outcome("success", xcoms=ti.xcoms)
-        context: Any = {"ti": ti, "task_instance": ti, "run_id": self.run_id}
-        if self.store is not None:
-            context["task_state_store"] = self.store
-        task.pre_execute(context)
-        step: Callable[[], Any] = lambda: task.execute(context)  # noqa: E731
-        while True:
-            try:
-                outcome.value = step()
-            except TaskDeferred as defer:
-                outcome.deferrals += 1
-                # Airflow's processes send one another plain types only.
-                if type(defer.timeout) not in (timedelta, type(None)):
-                    raise TypeError(f"{defer.timeout!r} cannot be sent") from None
-                event = run_trigger(defer.trigger, outcome)
-                resumed = self.build()
-                kwargs = {**(defer.kwargs or {}), "event": event}
-                step = lambda r=resumed, d=defer, k=kwargs: r.resume_execution(  # noqa: E731
-                    d.method_name, k, context
-                )
-                continue
-            except AirflowRescheduleException as reschedule:
-                outcome.reschedules += 1
-                ti.first_reschedule = ti.first_reschedule or ti.start_date
-                time.sleep((reschedule.reschedule_date - datetime.now(UTC)).total_seconds())
-                again = self.build()
-                step = lambda a=again: a.execute(context)  # noqa: E731
-                continue
-            except AirflowSkipException as error:
-                outcome.state, outcome.error = "skipped", error
-            except (AirflowFailException, AirflowSensorTimeout) as error:
-                outcome.state, outcome.error = "failed", error
-            except Exception as error:
-                outcome.state, outcome.error = "up_for_retry", error
-            return outcome
-
-
-def run_trigger(trigger: Any, outcome: Outcome) -> Any:
-    """Run a trigger the way the triggerer does: from its serialised form, on an event loop of its own."""
-    path, kwargs = trigger.serialize()
-    outcome.trigger_kwargs = json.loads(json.dumps(kwargs))
-    module, _, name = path.rpartition(".")
-    again = getattr(import_module(module), name)(**outcome.trigger_kwargs)
-
-    async def first_event() -> Any:
-        async for event in again.run():
-            return event.payload
-        raise AssertionError("the trigger ended without an event")
-
-    return json.loads(json.dumps(asyncio.run(first_event())))
-
-
-class TaskStateStore(dict[str, Any]):
-    """Like the store of Airflow 3.3: it outlives a try, and on some versions a clear."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = json.loads(json.dumps(value))
-
-
-class Clock:
-    """Time that passes only when somebody sleeps."""
-
-    def __init__(self, traveller: time_machine.Traveller):
-        self._traveller = traveller
-        self.on_sleep: list[Callable[[], None]] = []
-        self.slept: list[float] = []
-        self.listening = False
-        self._receive = Subscription.receive
-        self.first_reschedule = datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self._traveller.shift(timedelta(seconds=max(0.0, seconds)))
-        for action in list(self.on_sleep):
-            action()
-
-    async def rest(self, wake: Any, seconds: float) -> None:
-        # Time goes on only when the waiter has dealt with what it was sent, and listens again.
-        await asyncio.sleep(0)
-        while not self.listening:
-            await asyncio.sleep(0.001)
-        self.sleep(seconds)
-
-    async def receive(self, subscription: Subscription) -> Any:
-        self.listening = True
-        try:
-            return await self._receive(subscription)
-        finally:
-            self.listening = False
-
-    async def asleep(self, seconds: float) -> None:
-        self.sleep(seconds)
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """Let every wait of the provider and of Airflow pass at once; the emulator's jobs age with it."""
-    with time_machine.travel(datetime(2026, 11, 23, 12, 0, tzinfo=UTC), tick=True) as traveller:
-        clock = Clock(traveller)
-        stand_in = SimpleNamespace(sleep=clock.sleep, monotonic=time.time)
-        monkeypatch.setattr("airflow_provider_atai.waiting.on_worker.time", stand_in)
-        monkeypatch.setattr("airflow_provider_atai.jobs.submission.time", stand_in)
-        for module in ("api.client", "api.part_sending", "datasets.store"):
-            monkeypatch.setattr(f"airflow_provider_atai.{module}.time", stand_in)
-        monkeypatch.setattr(f"{SENSOR_MODULE}.time", stand_in)
-        monkeypatch.setattr("airflow_provider_atai.waiting.poller.time", stand_in)
-        monkeypatch.setattr("airflow_provider_atai.waiting.poller.rest", clock.rest)
-        monkeypatch.setattr(Subscription, "receive", lambda subscription: clock.receive(subscription))  # noqa: PLW0108
-        monkeypatch.setattr("airflow_provider_atai.triggers.fine_tune.sleep", clock.asleep)
-        monkeypatch.setattr(f"{__name__}.time", stand_in)
-        if SENSOR_MODULE == "airflow.sensors.base":
-            # Airflow 2 looks these up in its database; a TaskInstance of ours carries them.
-            monkeypatch.setattr(f"{SENSOR_MODULE}._orig_start_date", lambda **key: clock.first_reschedule)
-            monkeypatch.setattr(f"{SENSOR_MODULE}._is_metadatabase_mysql", lambda: False)
-        yield clock
-
-
-def store_dataset(emulator: EmulatorControl, name: str = "train.csv") -> dict[str, Any]:
-    """Put a small file into the emulator, and return an entry for a job's datasets."""
-    answer = requests.post(
-        f"{emulator.base_url}/files",
-        headers={"Authorization": f"Bearer {emulator.api_key}"},
-        files={"file": (name, b"time,pressure\n0,1.5\n", "text/csv")},
-        timeout=30,
-    )
-    answer.raise_for_status()
-    return {"name": "training-set", "split": "train", "file_ids": [answer.json()["file_id"]]}
+        one = TaskTry(lambda: first.pop() if first else self._build(), ti, self._store)
+        outcome = one.run()
+        outcome.xcoms = ti.xcoms
+        outcome.deferrals, outcome.reschedules = len(one.deferrals), one.reschedules
+        if one.deferrals:
+            outcome.trigger_kwargs = one.deferrals[-1].arguments
+        return outcome

@@ -12,7 +12,7 @@ from airflow_provider_atai.errors import TaskKilledError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.jobs.kill import KillSwitch
 from airflow_provider_atai.jobs.submission import submit_job
-from tests.harness.task_life import store_dataset
+from tests.harness.datasets import store_dataset
 
 LOG = logging.getLogger(__name__)
 JOBS = "/fine-tune/jobs"

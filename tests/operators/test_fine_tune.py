@@ -25,7 +25,8 @@ from airflow_provider_atai.operators.fine_tune import (
     CreateFineTuneJobOperator,
     StopFineTuneJobOperator,
 )
-from tests.harness.task_life import TaskInstance, TaskLife, TaskStateStore, clock, store_dataset  # noqa: F401
+from tests.harness.task_instance import TaskInstance, TaskStateStore
+from tests.harness.task_life import TaskLife
 
 TRAIN = {"name": "training-set", "split": "train", "file_ids": ["train.csv"]}
 JOBS = "/fine-tune/jobs"
@@ -33,12 +34,6 @@ WAITS = {
     "worker": {"wait_for_completion": True},
     "triggerer": {"wait_for_completion": True, "deferrable": True},
 }
-
-
-@pytest.fixture
-def emulator(atai_emulator, clock):  # noqa: F811
-    store_dataset(atai_emulator)
-    return atai_emulator
 
 
 @pytest.fixture(params=WAITS)
@@ -358,7 +353,7 @@ class TestPosting:
         assert "The emulator was told to answer this" in str(outcome.error)
         assert len(posts(emulator)) == 1
 
-    def test_retry_after_is_obeyed(self, emulator, clock):  # noqa: F811
+    def test_retry_after_is_obeyed(self, emulator, clock):
         emulator.add_fault(method="POST", path=JOBS, effect="answer", status=429, retry_after=17, count=1)
         life().run_try()
         assert clock.slept == [17]
@@ -492,7 +487,7 @@ class TestTimeout:
         assert emulator.jobs()[0]["status"] == status
         assert "not finished at its deadline" in str(outcome.error)
 
-    def test_retries_do_not_renew_the_timeout(self, emulator, waits, clock):  # noqa: F811
+    def test_retries_do_not_renew_the_timeout(self, emulator, waits, clock):
         emulator.set_outcome("RUNNING")
         task = life(timeout=1200, timeout_action="leave", **waits)
         emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=400, skip=3, count=1)
@@ -580,7 +575,7 @@ class TestKill:
     @pytest.mark.parametrize(
         ("action", "status"), [("stop", "STOPPING"), ("cancel", "CANCELLED"), ("leave", "RUNNING")]
     )
-    def test_a_kill_on_the_worker_applies_the_kill_action(self, emulator, clock, action, status):  # noqa: F811
+    def test_a_kill_on_the_worker_applies_the_kill_action(self, emulator, clock, action, status):
         task = create(kill_action=action, **WAITS["worker"])
 
         def kill():

@@ -11,7 +11,9 @@ from airflow_provider_atai.api.transport import Transport
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from airflow_provider_atai.waiting.policy import Ending
 from airflow_provider_atai.waiting.result import WaitResult
-from tests.harness.task_life import TaskInstance, TaskLife, clock, store_dataset  # noqa: F401
+from tests.harness.datasets import store_dataset
+from tests.harness.task_instance import TaskInstance
+from tests.harness.task_life import TaskLife
 
 JOBS = "/fine-tune/jobs"
 
@@ -21,7 +23,7 @@ class ProcessGone(BaseException):
 
 
 @pytest.fixture
-def emulator(atai_emulator, clock):  # noqa: F811
+def emulator(atai_emulator, clock):
     atai_emulator.dataset = store_dataset(atai_emulator)
     return atai_emulator
 

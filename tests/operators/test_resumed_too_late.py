@@ -9,7 +9,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
-from tests.harness.task_life import TaskInstance, TaskLife, store_dataset
+from tests.harness.datasets import store_dataset
+from tests.harness.task_instance import TaskInstance
+from tests.harness.task_life import TaskLife
 
 try:
     from airflow.models.taskinstance import _execute_task

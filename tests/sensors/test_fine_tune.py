@@ -19,7 +19,9 @@ from airflow_provider_atai.errors import (
 )
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
-from tests.harness.task_life import TaskInstance, TaskLife, TaskStateStore, clock, store_dataset  # noqa: F401
+from tests.harness.datasets import store_dataset
+from tests.harness.task_instance import TaskInstance, TaskStateStore
+from tests.harness.task_life import TaskLife
 
 MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferrable": {"deferrable": True}}
 
@@ -30,7 +32,7 @@ def mode(request):
 
 
 @pytest.fixture
-def job(atai_emulator, clock):  # noqa: F811
+def job(atai_emulator, clock):
     """A job that takes eleven minutes."""
     return AtaiHook().fine_tune.create(name="pump-states", datasets=[store_dataset(atai_emulator)])
 
@@ -152,7 +154,7 @@ def test_a_refused_key_fails_at_once(atai_emulator, job, mode, status, soft_fail
     assert atai_emulator.fired(fault) == 2
 
 
-def test_a_rotated_key_is_read_again(atai_emulator, job, mode, clock, monkeypatch):  # noqa: F811
+def test_a_rotated_key_is_read_again(atai_emulator, job, mode, clock, monkeypatch):
     def rotate():
         clock.on_sleep.clear()
         atai_emulator.set_api_key("sk_rotated")

@@ -14,7 +14,7 @@ from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.operators.fine_tune import CancelFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
-from tests.harness.task_life import store_dataset
+from tests.harness.datasets import store_dataset
 
 only_where_airflow_can = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="needs Airflow 3.3")
 BOTH = {"start_from_trigger": True, "end_from_trigger": True}

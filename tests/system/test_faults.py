@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.harness.task_life import store_dataset
+from tests.harness.datasets import store_dataset
 
 if TYPE_CHECKING:
     from tests.system.conftest import System

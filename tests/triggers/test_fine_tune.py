@@ -10,7 +10,7 @@ from airflow.providers.common.compat import connection
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.triggers import fine_tune
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
-from tests.harness.task_life import clock, store_dataset  # noqa: F401
+from tests.harness.datasets import store_dataset
 
 ARGUMENTS = {
     "job_id": "job-1",
@@ -94,7 +94,7 @@ def test_an_unusable_connection_ends_the_wait(monkeypatch):
     assert "has no API key" in payload["reason"]
 
 
-def test_a_secrets_backend_that_fails_for_a_while_is_an_outage(atai_emulator, job, clock, monkeypatch):  # noqa: F811
+def test_a_secrets_backend_that_fails_for_a_while_is_an_outage(atai_emulator, job, clock, monkeypatch):
     get = connection.get_async_connection
     attempts = []
 

@@ -20,7 +20,7 @@ from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.waiting import job_listing, poller
 from airflow_provider_atai.waiting.poller import subscribe, take_metrics_turns
 from airflow_provider_atai.waiting.subscription import Subscription
-from tests.harness.task_life import store_dataset
+from tests.harness.datasets import store_dataset
 
 JOBS = "/fine-tune/jobs"
 TASK = contextvars.ContextVar("TASK", default=None)
@@ -173,8 +173,13 @@ def test_a_new_waiter_causes_a_poll_only_if_its_interval_is_shorter(emulator, jo
 
 def test_after_the_eager_waiter_has_gone_the_interval_is_the_others(emulator, job_ids, monkeypatch):
     rests = []
-    rest = poller.rest
-    monkeypatch.setattr(poller, "rest", lambda wake, seconds: rests.append(seconds) or rest(wake, seconds))
+    seconds_to_next = poller.JobPoller._seconds_to_next
+
+    def observed(loop):
+        rests.append(seconds_to_next(loop))
+        return rests[-1]
+
+    monkeypatch.setattr(poller.JobPoller, "_seconds_to_next", observed)
 
     async def scenario(waiters):
         slow = await waiters.join(job_ids[0], interval=3600)
