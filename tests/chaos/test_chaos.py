@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.chaos.__main__ import Report, live, live_all, show
+from tests.chaos.__main__ import show
 from tests.chaos.history import Green, History, Kill, Wait
+from tests.chaos.lives import Report, live, live_all
 from tests.chaos.plan import SHAPES, draw
 from tests.chaos.verdict import (
     DUPLICATE,
