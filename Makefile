@@ -68,10 +68,13 @@ lint: $(AF3)/.installed ## Check style and formatting.
 	$(AF3)/bin/ruff check --cache-dir .cache/ruff
 	$(AF3)/bin/ruff format --check --cache-dir .cache/ruff
 
-types: $(AF3)/.installed ## Check the package's types.
+types: $(AF3)/.installed ## Check the types of the package, the demo, the benchmarks and the test harness.
 	$(AF3)/bin/mypy
 
-.PHONY: benchmarks-env
+.PHONY: chaos benchmarks-env
+chaos: $(AF3)/.installed ## Live random task lives and count broken promises: LIVES=1000 SEED=1.
+	$(AF3)/bin/python -m tests.chaos --lives $(or $(LIVES),1000) --seed $(or $(SEED),1)
+
 benchmarks-env: $(AF3)/.installed $(CLIENT)/.installed $(PEERS)/.installed ## Make the environments that benchmarks/ uses.
 
 .PHONY: wheel lock clean

@@ -1,1 +1,1 @@
-"""Real Airflow processes and the emulator, started for the demo and for the system tests."""
+"""The demo: the retraining DAG on real Airflow processes, against the emulator."""

@@ -19,6 +19,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from tests.chaos.history import History, Kill
+from tests.chaos.interruptions import (
+    Acted,
+    DeferralTimedOut,
+    Endless,
+    Interruption,
+    TriggererGone,
+    WorkerKilled,
+)
 from tests.chaos.plan import Blow, Plan, UserAction
 from tests.harness.travelling_loop import run_on_loop
 
@@ -37,38 +45,6 @@ _STATE_OF_RUNNING = {
     "drain": "running",
 }
 _STATE_OF_DEFERRED = {"clear": None, "mark failed": "failed", "mark success": "success"}
-
-
-class Interruption(BaseException):
-    """Something ends what the task does at the moment."""
-
-
-class WorkerKilled(Interruption):
-    """The worker's process is gone."""
-
-
-class TriggererGone(Interruption):
-    """The triggerer is gone for a while."""
-
-    def __init__(self, downtime: float) -> None:
-        super().__init__()
-        self.downtime = downtime
-
-
-class DeferralTimedOut(Interruption):
-    """Airflow itself ends the deferral."""
-
-
-class Acted(Interruption):
-    """A person acted on the task."""
-
-    def __init__(self, act: UserAction) -> None:
-        super().__init__()
-        self.act = act
-
-
-class Endless(BaseException):
-    """The life makes requests without end."""
 
 
 class _TriggerRun:

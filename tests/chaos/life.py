@@ -14,8 +14,9 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
-from tests.chaos.hazards import OWNER, Acted, DeferralTimedOut, Endless, Hazards, TriggererGone, WorkerKilled
+from tests.chaos.hazards import OWNER, Hazards
 from tests.chaos.history import Green, Wait
+from tests.chaos.interruptions import Acted, DeferralTimedOut, Endless, TriggererGone, WorkerKilled
 from tests.chaos.plan import HORIZON, Plan, Rule, UserAction
 from tests.harness.task_instance import TaskInstance, TaskStateStore
 from tests.harness.task_life import Deferral, Outcome, TaskTry, is_end_of_task

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from tests.chaos.__main__ import Report, live, live_all, show
+from tests.chaos.__main__ import show
 from tests.chaos.history import Green, History, Kill, Wait
+from tests.chaos.lives import Report, live, live_all
 from tests.chaos.plan import SHAPES, draw
 from tests.chaos.verdict import (
     DUPLICATE,
@@ -20,6 +24,7 @@ from tests.chaos.verdict import (
 )
 from tests.chaos.world import World
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 EVERYDAY_SEEDS = range(1, 61)
 
 
@@ -146,3 +151,10 @@ def test_the_report_names_the_seeds_that_fail(capsys):
     said = capsys.readouterr().out
     assert "seed 42: lost job: a-1 is RUNNING" in said
     assert "--replay" in said
+
+
+def test_the_command_lives_in_processes_of_its_own():
+    command = [sys.executable, "-m", "tests.chaos", "--lives", "2", "--seed", "3", "--processes", "2"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "lives            2 in" in done.stdout

@@ -16,7 +16,7 @@ from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
 from airflow_provider_atai.waiting import poller
-from tests.chaos.__main__ import live_all
+from tests.chaos.lives import live_all
 from tests.chaos.sabotage import SABOTAGE
 from tests.chaos.verdict import DUPLICATE, ENDED, FALSE_GREEN, LEFT_RUNNING, LOST, OVERRUN
 from tests.harness.task_life import TaskLife
