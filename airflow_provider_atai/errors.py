@@ -61,7 +61,7 @@ class RetryableError(AtaiError):
 
 
 class PermanentError(AtaiError):
-    """A retry of the task cannot help: the DAG, the data, the key or the connection has to change."""
+    """A retry of the task cannot help: the DAG, the data, the key or the connection must change."""
 
 
 class AtaiConfigurationError(PermanentError):
@@ -85,12 +85,10 @@ class ErrorDetail:
     error_uid: str | None = None
 
     def __str__(self) -> str:
-        text = f"{self.code}: {self.message}" if self.code else self.message
-        if self.suggestion:
-            text += f" Suggestion: {self.suggestion}"
-        if self.error_uid:
-            text += f" [{self.error_uid}]"
-        return text
+        code = f"{self.code}: " if self.code else ""
+        suggestion = f" Suggestion: {self.suggestion}" if self.suggestion else ""
+        error_uid = f" [{self.error_uid}]" if self.error_uid else ""
+        return f"{code}{self.message}{suggestion}{error_uid}"
 
 
 class AtaiConnectionError(RetryableError):
@@ -280,16 +278,10 @@ class FineTuneJobNotFoundError(FineTuneJobError, PermanentError):
 
 
 def error_class(status_code: int, *, is_api_answer: bool = True) -> type[AtaiApiError]:
-    """
-    Return the exception class for an HTTP error status.
-
-    :param is_api_answer: whether the body was JSON.
-    """
-    if status_code >= 500:
-        return AtaiServerError
+    """Return the class for an HTTP error status; ``is_api_answer`` says whether the body was JSON."""
     if status_code == 404 and not is_api_answer:
         return AtaiGatewayNotFoundError
-    return _CLASS_BY_STATUS.get(status_code, AtaiBadRequestError)
+    return _CLASS_BY_STATUS.get(status_code, AtaiServerError if status_code >= 500 else AtaiBadRequestError)
 
 
 _CLASS_BY_STATUS: Mapping[int, type[AtaiApiError]] = {

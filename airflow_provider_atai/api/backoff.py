@@ -7,12 +7,7 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from airflow_provider_atai.errors import (
-    AtaiApiError,
-    AtaiConnectionError,
-    AtaiError,
-    AtaiServerError,
-)
+from airflow_provider_atai.errors import AtaiApiError, AtaiConnectionError, AtaiError, AtaiServerError
 
 log = logging.getLogger(__name__)
 
@@ -35,21 +30,24 @@ def backoff(
     longest: float,
     longest_retry_after: float,
     jitter: float,
+    retry_after_wins: bool = False,
 ) -> float:
     """
     Return the seconds to wait after a failure: they double from one to the next. Pure.
 
     :param failures: failures in a row, 1 for the first.
-    :param error: the last failure; its ``retry_after`` is the least wait.
+    :param error: the last failure; its ``retry_after`` lengthens the wait.
     :param first: seconds after the first failure, before jitter.
     :param longest: the most seconds, before jitter.
     :param longest_retry_after: the most seconds for which ``retry_after`` is obeyed.
     :param jitter: a number in [0, 1) that spreads tasks that lost the service together: minus to plus 25 %.
+    :param retry_after_wins: whether ``retry_after`` may also shorten the wait.
     """
     # The exponent is bounded because days of 429 would overflow a float.
     delay = min(first * 2.0 ** min(failures - 1, 16), longest) * (0.75 + 0.5 * jitter)
     if isinstance(error, AtaiApiError) and error.retry_after is not None:
-        delay = max(delay, min(error.retry_after, longest_retry_after))
+        asked = min(error.retry_after, longest_retry_after)
+        delay = asked if retry_after_wins else max(delay, asked)
     return delay
 
 
@@ -86,6 +84,7 @@ def call_with_retry(call: Callable[[], T], *, attempts: int, sleep: Callable[[fl
                 longest=_LONGEST_DELAY,
                 longest_retry_after=_LONGEST_RETRY_AFTER,
                 jitter=random.random(),
+                retry_after_wins=True,
             )
             attempt += 1
             log.info("Trying again in %.1f s (attempt %d of %d): %s", delay, attempt, attempts, error)

@@ -28,7 +28,7 @@ from airflow_provider_atai.api.error_body import (
     parse_retry_after,
     retry_after_of_body,
 )
-from airflow_provider_atai.api.transport import Body, Response, Transport, read_blocks, signature_filter
+from airflow_provider_atai.api.transport import Body, Response, Transport, read_blocks, signatures_unlogged
 from airflow_provider_atai.errors import AtaiResponseError, error_class
 
 _HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-atai/{__version__}"}
@@ -103,19 +103,14 @@ class AtaiClient:
         transport: Transport | None = None,
         max_attempts: int = 4,
     ) -> None:
-        self._base_url = normalise_base_url(base_url)
+        self.base_url = normalise_base_url(base_url)
         self._api_key = normalise_api_key(api_key)
         self._timeout = normalise_timeout(timeout)
         self.max_attempts = max(1, max_attempts)
         self._transport = transport or Transport(verify=verify, proxy=proxy)
 
-    @property
-    def base_url(self) -> str:
-        """The normalised base URL, without a trailing slash."""
-        return self._base_url
-
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self._base_url!r})"
+        return f"{type(self).__name__}(base_url={self.base_url!r})"
 
     def __enter__(self) -> AtaiClient:
         return self
@@ -182,11 +177,11 @@ class AtaiClient:
         :raises AtaiApiError: storage refused it; ``codes`` has storage's own code, such as ``tokenexpired``.
         :raises AtaiResponseError: the response is a redirect or has no ``ETag``.
         """
-        with signature_filter.quiet():
+        with signatures_unlogged():
             response = self._transport.exchange(
                 "PUT", url, timeout=_STORAGE_TIMEOUT, headers={"Accept": "*/*"}, body=body
             )
-        self._raise_unless_success("PUT", url, response, from_storage=True)
+        self._check_status("PUT", url, response, from_storage=True)
         etag = response.headers.get("ETag")
         if not etag:
             raise AtaiResponseError(f"Storage accepted PUT {urlsplit(url).path}, but sent no ETag.")
@@ -204,19 +199,15 @@ class AtaiClient:
         home = origin_of(url)
         for _ in range(_MOST_REDIRECTS + 1):
             token = self._api_key if origin_of(url) == home else None
-            with (
-                signature_filter.quiet(),
-                self._transport.open(
-                    "GET", url, timeout=self._timeout, headers=_HEADERS, token=token
-                ) as opened,
-            ):
+            opening = self._transport.open("GET", url, timeout=self._timeout, headers=_HEADERS, token=token)
+            with signatures_unlogged(), opening as opened:
                 if opened.status_code in _REDIRECTS:
                     url = _followed(url, opened.headers.get("Location"))
                     continue
                 if not 200 <= opened.status_code < 300:
                     blocks = islice(read_blocks(opened, "GET", url, self._timeout), _MOST_ERROR_BLOCKS)
                     response = Response(opened.status_code, opened.headers, b"".join(blocks))
-                    self._raise_unless_success("GET", url, response, from_storage=token is None)
+                    self._check_status("GET", url, response, from_storage=token is None)
                 yield from read_blocks(opened, "GET", url, self._timeout)
                 return
         raise AtaiResponseError(f"GET {urlsplit(url).path} was redirected more than {_MOST_REDIRECTS} times.")
@@ -225,7 +216,7 @@ class AtaiClient:
         path = "".join("/" + path_segment(segment) for segment in segments)
         present = {name: value for name, value in (params or {}).items() if value is not None}
         query = urlencode(present, doseq=True)
-        return f"{self._base_url}{path}" + (f"?{query}" if query else "")
+        return f"{self.base_url}{path}" + (f"?{query}" if query else "")
 
     def _redactor(self, presigned_url: str = "") -> Callable[[str], str]:
         """Return a function that hides the key, and the signature of a presigned URL, in a text."""
@@ -240,9 +231,7 @@ class AtaiClient:
 
         return redact
 
-    def _raise_unless_success(
-        self, method: str, url: str, response: Response, *, from_storage: bool = False
-    ) -> None:
+    def _check_status(self, method: str, url: str, response: Response, *, from_storage: bool = False) -> None:
         if 200 <= response.status < 300:
             return
         path = urlsplit(url).path
@@ -262,15 +251,11 @@ class AtaiClient:
             status = 503
         # Storage responds with XML.
         raise error_class(status, is_api_answer=from_storage or is_json(response.body))(
-            status_code=response.status,
-            method=method,
-            path=path,
-            details=details,
-            retry_after=retry_after,
+            status_code=response.status, method=method, path=path, details=details, retry_after=retry_after
         )
 
     def _decoded(self, method: str, url: str, response: Response) -> Any:
-        self._raise_unless_success(method, url, response)
+        self._check_status(method, url, response)
         if not response.body.strip():
             return None
         try:

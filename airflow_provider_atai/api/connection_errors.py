@@ -49,12 +49,7 @@ def translated(call: Callable[[], T], method: str, url: str, timeout: Timeout) -
 
 
 def explain(exc: BaseException, method: str, url: str, timeout: Timeout) -> AtaiConnectionError:
-    """
-    Return the error that says what went wrong.
-
-    :param exc: what the HTTP stack raised.
-    :param timeout: the (connect, read) seconds that were in force.
-    """
+    """Return the error that says what went wrong; ``timeout`` has the (connect, read) seconds in force."""
     causes = _causes(exc)
     host = host_of(url)
     unsent = f"{method} {address_of(url)} was not sent:"
@@ -120,10 +115,5 @@ def _causes(exc: BaseException) -> list[BaseException]:
         current = queue.pop(0)
         if isinstance(current, BaseException) and not any(current is known for known in found):
             found.append(current)
-            queue += [
-                *current.args,
-                getattr(current, "reason", None),
-                current.__cause__,
-                current.__context__,
-            ]
+            queue += [*current.args, getattr(current, "reason", None), current.__cause__, current.__context__]
     return found

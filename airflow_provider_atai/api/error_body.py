@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -22,10 +22,6 @@ _LARGEST_MARKUP = 20_000
 Redact = Callable[[str], str]
 
 
-def _as_is(text: str) -> str:
-    return text
-
-
 def excerpt(text: str, length: int = _LONGEST_TEXT) -> str:
     """Return text on one line, without control characters, cut at ``length`` characters."""
     # Cut first: a body of megabytes need not be scanned to show its first words.
@@ -35,7 +31,7 @@ def excerpt(text: str, length: int = _LONGEST_TEXT) -> str:
 
 
 def parse_error_body(
-    body: bytes, content_type: str, status: int, *, redact: Redact = _as_is
+    body: bytes, content_type: str, status: int, *, redact: Redact = str
 ) -> tuple[ErrorDetail, ...]:
     """
     Return the entries of an error response; empty if the response says nothing.
@@ -55,8 +51,7 @@ def parse_error_body(
         data = json.loads(text)
     except (ValueError, RecursionError):
         return _from_markup(redact(text), content_type, status)
-    details = _from_json(data, redact)
-    return tuple(details[:_MOST_ENTRIES])
+    return tuple(_from_json(data, redact)[:_MOST_ENTRIES])
 
 
 def is_json(body: bytes) -> bool:
@@ -70,13 +65,9 @@ def is_json(body: bytes) -> bool:
 
 def retry_after_of_body(body: bytes) -> float | None:
     """Return ``error.details.retry_after`` of the old error shape in seconds, None if it is absent."""
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    error = data.get("error") if isinstance(data, Mapping) else None
-    details = error.get("details") if isinstance(error, Mapping) else None
-    value = details.get("retry_after") if isinstance(details, Mapping) else None
+    value = json.loads(body) if is_json(body) else None
+    for key in ("error", "details", "retry_after"):
+        value = value.get(key) if isinstance(value, Mapping) else None
     return _seconds(value)
 
 
@@ -112,16 +103,11 @@ def _seconds(value: Any) -> float | None:
 
 
 def _from_json(data: Any, redact: Redact) -> list[ErrorDetail]:
-    if not isinstance(data, Mapping):
-        return _entries(data if isinstance(data, list) else [data], redact)
-    for key in ("errors", "detail", "error"):
-        value = data.get(key)
-        if value:
-            return _entries(value if isinstance(value, list) else [value], redact)
-    return _entries([data], redact) if data else []
-
-
-def _entries(values: Iterable[Any], redact: Redact) -> list[ErrorDetail]:
+    if data == {}:
+        return []
+    if isinstance(data, Mapping):
+        data = next((data[key] for key in ("errors", "detail", "error") if data.get(key)), data)
+    values = data if isinstance(data, list) else [data]
     return [detail for value in values if (detail := _entry(value, redact)) is not None]
 
 

@@ -48,9 +48,8 @@ class FilesApi:
         """
         response = self._post(upload_id, "parts", "urls", json={"part_numbers": list(part_numbers)})
         records = response.get("parts") if isinstance(response, Mapping) else None
-        parts = (
-            tuple(UploadPart.from_record(record) for record in records) if isinstance(records, list) else ()
-        )
+        listed = records if isinstance(records, list) else []
+        parts = tuple(UploadPart.from_record(record) for record in listed)
         if [part.part_number for part in parts] != list(part_numbers):
             raise AtaiResponseError("The service sent URLs for other parts than the ones asked for.")
         return parts

@@ -129,12 +129,11 @@ class JobMetrics:
         step = response.get("last_checkpoint_step")
         if isinstance(step, float) and step.is_integer():
             step = int(step)
-        records = response.get("metrics")
+        metrics = response.get("metrics")
+        records = metrics if isinstance(metrics, list) else []
         return cls(
             last_checkpoint_step=step if isinstance(step, int) and not isinstance(step, bool) else None,
-            records=tuple(record for record in records if isinstance(record, Mapping))
-            if isinstance(records, list)
-            else (),
+            records=tuple(record for record in records if isinstance(record, Mapping)),
         )
 
 
@@ -166,9 +165,8 @@ class FineTuneApi:
         :raises AtaiResponseError: the request was accepted, but the response names no job; there may be one.
         """
         request = build_request(name=name, datasets=datasets, model=model, job_id=job_id)
-        return FineTuneJob.from_record(
-            self._client.request("POST", *_JOBS, json=request, safe_to_repeat=False)
-        )
+        response = self._client.request("POST", *_JOBS, json=request, safe_to_repeat=False)
+        return FineTuneJob.from_record(response)
 
     def get(self, job_id: str) -> FineTuneJob:
         """

@@ -12,36 +12,23 @@ _EXAMPLE = '{"name": "training-set", "split": "train", "file_ids": ["train.jsonl
 
 
 def build_request(
-    *,
-    name: str,
-    datasets: Sequence[Mapping[str, Any]],
-    model: str | None = None,
-    job_id: str | None = None,
+    *, name: str, datasets: Sequence[Mapping[str, Any]], model: str | None = None, job_id: str | None = None
 ) -> dict[str, Any]:
     """
     Return the JSON body of ``POST /fine-tune/jobs``.
 
     ``model`` and ``id`` are left out if None: the service then uses its default model and makes an id.
     """
-    config: dict[str, Any] = {} if model is None else {"model": model}
-    config["datasets"] = [
+    listed = [
         {"name": entry["name"], "split": entry["split"], "file_ids": list(entry["file_ids"])}
         for entry in datasets
     ]
-    request: dict[str, Any] = {"name": name}
-    if job_id is not None:
-        request["id"] = job_id
-    request["config"] = config
-    return request
+    chosen_model = {} if model is None else {"model": model}
+    chosen_id = {} if job_id is None else {"id": job_id}
+    return {"name": name, **chosen_id, "config": {**chosen_model, "datasets": listed}}
 
 
-def check_request(
-    *,
-    name: object,
-    datasets: object,
-    model: object = None,
-    job_id: object = None,
-) -> None:
+def check_request(*, name: object, datasets: object, model: object = None, job_id: object = None) -> None:
     """
     Check the arguments of a job against what the API documents.
 
@@ -102,9 +89,8 @@ def _check_dataset(entry: object, where: str) -> None:
     missing = sorted(_DATASET_KEYS - set(entry))
     unknown = sorted(str(key) for key in set(entry) - _DATASET_KEYS)
     if missing or unknown:
-        faults = [f"lacks {', '.join(missing)}"] * bool(missing) + [
-            f"has unknown {', '.join(unknown)}"
-        ] * bool(unknown)
+        found = (("lacks", missing), ("has unknown", unknown))
+        faults = [f"{fault} {', '.join(keys)}" for fault, keys in found if keys]
         raise ValueError(f"{where} {' and '.join(faults)}. Write exactly {_EXAMPLE}.")
     if not isinstance(entry["name"], str) or not entry["name"].strip():
         raise ValueError(f"{where}: name must be a non-empty string, not {entry['name']!r}.")

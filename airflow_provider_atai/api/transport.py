@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import requests
@@ -216,38 +217,28 @@ def _is_cut(response: requests.Response) -> bool:
 
 def read_blocks(response: requests.Response, method: str, url: str, timeout: Timeout) -> Iterator[bytes]:
     """Yield the decoded body as it arrives."""
-
-    def next_block() -> bytes:
-        # read() would wait for a full block, so forever if the response drips.
-        block: bytes = response.raw.read1(_BLOCK, decode_content=True)
-        return block
-
-    while True:
-        block = translated(next_block, method, url, timeout)
-        if not block:
-            return
+    # read() would wait for a full block, so forever if the response drips.
+    read = partial(response.raw.read1, _BLOCK, decode_content=True)
+    while block := translated(read, method, url, timeout):
         yield block
 
 
-class _SignatureFilter(logging.Filter):
-    """Drops urllib3's debug lines while this thread uses presigned URLs: they contain the signature."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._state = threading.local()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not getattr(self._state, "quiet", False)
-
-    @contextmanager
-    def quiet(self) -> Iterator[None]:
-        self._state.quiet = True
-        try:
-            yield
-        finally:
-            self._state.quiet = False
+_this_thread = threading.local()
 
 
-signature_filter = _SignatureFilter()
+@contextmanager
+def signatures_unlogged() -> Iterator[None]:
+    """Drop urllib3's debug lines while this thread uses presigned URLs: they contain the signature."""
+    _this_thread.hides_signatures = True
+    try:
+        yield
+    finally:
+        _this_thread.hides_signatures = False
+
+
+def _may_be_logged(record: logging.LogRecord) -> bool:
+    return not getattr(_this_thread, "hides_signatures", False)
+
+
 for _name in ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry"):
-    logging.getLogger(_name).addFilter(signature_filter)
+    logging.getLogger(_name).addFilter(_may_be_logged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_atai.api.part_sending import OnProgress, PartSender, UploadSource
@@ -56,10 +57,7 @@ def upload(
     """
     source.check_unchanged()
     num_bytes = source.num_bytes
-
-    def initiate() -> UploadSession:
-        return api.initiate(filename=file_id, file_type=source.file_type, num_bytes=num_bytes)
-
+    initiate = partial(api.initiate, filename=file_id, file_type=source.file_type, num_bytes=num_bytes)
     session = initiate()
     if session.may_hold_parts(num_bytes) and not trust_unfinished:
         log.info(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow_provider_atai.compat.sdk import AirflowNotFoundException, BaseHook
 from airflow_provider_atai.errors import AtaiConfigurationError, AtaiConnectionError, AtaiError
@@ -136,11 +137,7 @@ class AtaiHook(BaseHook):
         No console address is documented, so none is guessed.
         """
         template = self.settings.console_url_template
-        if template is None:
-            return None
-        from urllib.parse import quote
-
-        return template.replace("{job_id}", quote(job_id, safe=""))
+        return template.replace("{job_id}", quote(job_id, safe="")) if template else None
 
     def test_connection(self) -> tuple[bool, str]:
         """

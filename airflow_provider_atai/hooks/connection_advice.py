@@ -29,12 +29,7 @@ _ADVICE_BY_REASON = {
 
 
 def explain(error: Exception, *, conn_id: str) -> str:
-    """
-    Return what happened and what to do about it.
-
-    :param error: the error of the test call.
-    :param conn_id: the connection that was tested.
-    """
+    """Return what the error of a test call means and what to do about it."""
     return f"{_advice(error, conn_id)} ({error})"
 
 

@@ -116,10 +116,8 @@ def _verify(conn_id: str, value: Any) -> bool | str:
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
-        lowered = value.strip().lower()
-        if lowered in ("true", "false"):
-            return lowered == "true"
-        return value.strip()
+        text = value.strip()
+        return {"true": True, "false": False}.get(text.lower(), text)
     raise AtaiConfigurationError(
         f"The extra verify of connection {conn_id!r} must be true, false or the path of a CA bundle, "
         f"not {value!r}."

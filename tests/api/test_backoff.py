@@ -54,9 +54,21 @@ def test_delays_of_a_call_grow_with_jitter_up_to_half_a_minute() -> None:
         assert all(most / 2 <= delay <= most for delay in delays)
 
 
-@pytest.mark.parametrize(("retry_after", "delay"), [(7.5, 7.5), (60.0, 60.0), (1e300, 60.0)])
+@pytest.mark.parametrize(("retry_after", "delay"), [(0.0, 0.0), (7.5, 7.5), (60.0, 60.0), (1e300, 60.0)])
 def test_a_call_obeys_retry_after_up_to_a_minute(retry_after: float, delay: float) -> None:
     assert naps(http_error(429, retry_after), attempts=2) == [delay]
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "wins", "delay"),
+    [(0.0, True, 0.0), (3.0, True, 3.0), (1e300, True, 90.0), (None, True, 4.0), (3.0, False, 4.0)],
+)
+def test_only_a_retry_after_that_wins_shortens_the_backoff(
+    retry_after: float | None, wins: bool, delay: float
+) -> None:
+    error = http_error(429, retry_after)
+    limits = {"first": 4.0, "longest": 40.0, "longest_retry_after": 90.0}
+    assert backoff(1, error, **limits, jitter=0.5, retry_after_wins=wins) == delay
 
 
 @pytest.mark.parametrize(
