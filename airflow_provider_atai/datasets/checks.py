@@ -78,8 +78,7 @@ class JsonLinesCheck(ContentCheck):
         self._line += 1
         if self.is_settled:
             return
-        fault = json_fault(line, first=self._line == 1)
-        if fault is not None:
+        if (fault := json_fault(line, first=self._line == 1)) is not None:
             self._add_fault(self._line, fault)
 
     def _add_fault(self, line: int, fault: str) -> None:
@@ -136,8 +135,7 @@ class JsonCheck(TextCheck):
         super().finish()
         if self._blocks is None or self.faults:
             return
-        fault = json_fault(b"".join(self._blocks), first=True)
-        if fault is not None:
+        if (fault := json_fault(b"".join(self._blocks), first=True)) is not None:
             self.faults.append(fault)
 
 

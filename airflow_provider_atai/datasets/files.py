@@ -10,12 +10,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from airflow_provider_atai.datasets.checks import ContentCheck, check_for
-from airflow_provider_atai.datasets.sources import (
-    DatasetSource,
-    StagedSource,
-    can_seek,
-    source_of,
-)
+from airflow_provider_atai.datasets.sources import DatasetSource, StagedSource, can_seek, source_of
 from airflow_provider_atai.errors import DatasetFileError, SourceChangedError, SourceUnreadableError
 
 log = logging.getLogger(__name__)
@@ -82,8 +77,7 @@ def suffix_of(path: str) -> str:
 
     :raises DatasetFileError: the service takes no file with this suffix.
     """
-    name = _base_name(path)
-    stem, dot, suffix = name.rpartition(".")
+    stem, dot, suffix = _base_name(path).rpartition(".")
     if dot and stem and "." + suffix.lower() in FILE_TYPES:
         return "." + suffix.lower()
     known = " ".join(FILE_TYPES)
@@ -123,8 +117,9 @@ def check_file_id(file_id: object, path: str) -> None:
     if len(file_id) > _LONGEST_FILE_ID:
         raise DatasetFileError(f"file_id has {len(file_id)} characters; use at most {_LONGEST_FILE_ID}.")
     if not file_id.lower().endswith(suffix) or len(file_id) == len(suffix):
+        stem = file_id.rpartition(".")[0] or file_id
         raise DatasetFileError(
-            f"file_id {file_id!r} does not end in {suffix} as {path} does. Write {_stem(file_id)}{suffix}."
+            f"file_id {file_id!r} does not end in {suffix} as {path} does. Write {stem}{suffix}."
         )
 
 
@@ -147,7 +142,7 @@ def inspect_file(path: str, *, file_id: str | None = None, validate: bool = True
         check_file_id(file_id, path)
     source = source_of(path)
     signature = source.signature()
-    check = check_for(suffix) if validate else check_for("")
+    check = check_for(suffix if validate else "")
     try:
         num_bytes, sha256, staged = _read(path, source, check)
     except PermissionError as error:
@@ -202,7 +197,3 @@ def _read(path: str, source: DatasetSource, check: ContentCheck) -> tuple[int, s
 
 def _base_name(path: str) -> str:
     return path.replace("\\", "/").rpartition("/")[2]
-
-
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0] or name

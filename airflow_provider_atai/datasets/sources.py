@@ -59,14 +59,12 @@ def source_of(path: str) -> DatasetSource:
         ``ObjectStoragePath`` opens, such as ``s3://connection@bucket/key``.
     :raises DatasetFileError: a ``file://`` path is not absolute.
     """
-    if path.startswith(_LOCAL_SCHEME):
-        local = path.removeprefix(_LOCAL_SCHEME)
-        if not local.startswith("/"):
-            raise DatasetFileError(f"{path} is not an absolute path. Write file:///directory/name.")
-        return LocalSource(local)
-    if "://" in path:
+    if "://" in path and not path.startswith(_LOCAL_SCHEME):
         return ObjectStorageSource(path)
-    return LocalSource(path)
+    local = path.removeprefix(_LOCAL_SCHEME)
+    if local != path and not local.startswith("/"):
+        raise DatasetFileError(f"{path} is not an absolute path. Write file:///directory/name.")
+    return LocalSource(local)
 
 
 class LocalSource:

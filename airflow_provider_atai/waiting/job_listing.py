@@ -47,9 +47,8 @@ def list_active(api: FineTuneApi, wanted: Collection[str], known: Mapping[str, s
     listing = Listing()
     doubtful: set[str] = set()
     while len(listing.seen) < len(wanted) and listing.requests < _MOST_PAGES:
-        page = api.list_records(
-            limit=PAGE_SIZE, offset=listing.requests * PAGE_SIZE, statuses=ACTIVE_STATUSES
-        )
+        offset = listing.requests * PAGE_SIZE
+        page = api.list_records(limit=PAGE_SIZE, offset=offset, statuses=ACTIVE_STATUSES)
         listing.requests += 1
         for record in page:
             key = _wanted_key(record, wanted)
@@ -64,12 +63,10 @@ def list_active(api: FineTuneApi, wanted: Collection[str], known: Mapping[str, s
 
 
 def _wanted_key(record: Any, wanted: Collection[str]) -> str | None:
-    if not isinstance(record, Mapping):
-        return None
-    for name in ("id", "uuid"):
-        value = record.get(name)
-        if isinstance(value, str) and value in wanted:
-            return value
+    if isinstance(record, Mapping):
+        for value in (record.get("id"), record.get("uuid")):
+            if isinstance(value, str) and value in wanted:
+                return value
     return None
 
 

@@ -61,13 +61,7 @@ def read_metrics(reader: JobReader, job_id: str, *, max_attempts: int = 1) -> Jo
 
 
 def wait_for_job(reader: JobReader, watch: JobWatch) -> WaitResult:
-    """
-    Wait until the job is terminal, its deadline has passed or it could not be read for too long.
-
-    :param reader: the hook.
-    :param watch: the wait's limits and memory.
-    :return: how it ended.
-    """
+    """Wait until the job is terminal, its deadline has passed or it could not be read for too long."""
     while (result := poke_job(reader, watch)) is None:
         time.sleep(watch.delay)
     return result
@@ -79,7 +73,6 @@ def poke_job(reader: JobReader, watch: JobWatch) -> WaitResult | None:
 
     One call rides out a whole outage, because a rescheduled sensor could not remember when it began.
 
-    :param reader: the hook.
     :param watch: the wait's limits and memory; afterwards its ``delay`` says when the next poll is due.
     :return: how the wait ended, None while the job is active.
     """

@@ -112,12 +112,7 @@ class Decision:
 
 
 def decide(
-    seen: FineTuneJob | AtaiError,
-    *,
-    state: WaitState,
-    limits: WaitLimits,
-    now: datetime,
-    jitter: float = 0.5,
+    seen: FineTuneJob | AtaiError, *, state: WaitState, limits: WaitLimits, now: datetime, jitter: float = 0.5
 ) -> Decision:
     """
     Decide what to do after one poll of a job.
@@ -180,12 +175,7 @@ def retry_delay(error: AtaiError, *, failures: int, poll_interval: float, jitter
     """
     Return the seconds until the poll after a failed one.
 
-    The delay grows with each failure and is jittered. A longer Retry-After is obeyed up to a cap.
-
-    :param error: what the poll ended in.
-    :param failures: failed polls in a row, 1 for the first.
-    :param poll_interval: seconds between polls while there is no trouble.
-    :param jitter: a number in [0, 1) that spreads many waiters.
+    The delay grows with each failure in a row and is jittered. A longer Retry-After is obeyed up to a cap.
     """
     return backoff(
         failures,

@@ -12,7 +12,6 @@ import asyncio
 import contextvars
 import random
 import time
-import weakref
 import zlib
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable
 from concurrent.futures import Executor
@@ -20,6 +19,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakKeyDictionary
 
 from airflow_provider_atai.api.fine_tune import TERMINAL_STATUSES
 from airflow_provider_atai.errors import (
@@ -34,7 +34,7 @@ from airflow_provider_atai.waiting.job_listing import list_active
 from airflow_provider_atai.waiting.on_worker import JobReader, poll, read_metrics, utcnow
 from airflow_provider_atai.waiting.policy import retry_delay
 from airflow_provider_atai.waiting.subscription import METRICS_THREADS, POLLING_THREADS, THREADS, Subscription
-from airflow_provider_atai.waiting.watch import METRICS_INTERVAL
+from airflow_provider_atai.waiting.watch import METRICS_INTERVAL, TRAINING_STATUSES
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob
@@ -79,9 +79,7 @@ async def subscribe(
             poller.stop()
 
 
-_POLLERS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, JobPoller]] = (
-    weakref.WeakKeyDictionary()
-)
+_POLLERS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, JobPoller]] = WeakKeyDictionary()
 
 
 class JobPoller:
@@ -234,7 +232,7 @@ class JobPoller:
     def _start_reading_metrics(self) -> None:
         if self._metrics_task is not None and not self._metrics_task.done():
             return
-        training = [job_id for job_id, waiters in self._subscriptions.items() if waiters[0].is_training]
+        training = {waiter.job_id for waiter in self._waiters() if waiter.status in TRAINING_STATUSES}
         # Never more requests for metrics than for statuses: with many jobs, each has its turn less often.
         turns = take_metrics_turns(self._metrics_due_at, training, self._list_requests, time.monotonic())
         if turns:

@@ -40,8 +40,8 @@ _WHAT_HAPPENED = {
     Ending.TIMED_OUT: "{job} had not finished at its deadline. {known}.",
     Ending.UNREACHABLE: "{job} could not be read for longer than the outage tolerance ({reason}). {known}; "
     "it may still run and bill.",
-    Ending.REFUSED: "{job} cannot be read: the service refuses to show it ({reason}), even after the "
-    "connection was read again. {known}; it may still run and bill.",
+    Ending.REFUSED: "{job} cannot be read: the service refuses to show it ({reason}). {known}; it may "
+    "still run and bill.",
     Ending.NOT_FOUND: "{job} is not known to the service ({reason}). Check the job id, and that the "
     "connection's key belongs to the job's organisation and environment.",
 }

@@ -14,8 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from airflow_provider_atai.waiting.watch import TRAINING_STATUSES
-
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
     from airflow_provider_atai.errors import AtaiError
@@ -41,14 +39,7 @@ class Subscription:
 
     __slots__ = ("_items", "_reader", "_waiter", "deadline", "interval", "job_id", "status")
 
-    def __init__(
-        self,
-        job_id: str,
-        *,
-        interval: float,
-        deadline: datetime | None,
-        reader: JobReader,
-    ) -> None:
+    def __init__(self, job_id: str, *, interval: float, deadline: datetime | None, reader: JobReader) -> None:
         self.job_id = job_id
         self.interval = interval
         self.deadline = deadline
@@ -57,11 +48,6 @@ class Subscription:
         self._reader = reader
         self._items: deque[FineTuneJob | AtaiError | JobMetrics] = deque()
         self._waiter: asyncio.Future[None] | None = None
-
-    @property
-    def is_training(self) -> bool:
-        """Whether the job may have new checkpoints."""
-        return self.status in TRAINING_STATUSES
 
     def send(self, item: FineTuneJob | AtaiError | JobMetrics) -> None:
         """Put an item into the mailbox."""

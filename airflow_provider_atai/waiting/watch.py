@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import zlib
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 METRICS_INTERVAL = 300
 _LISTED = frozenset(status.value for status in JobStatus)
+# A job may have new checkpoints in these.
 TRAINING_STATUSES = frozenset({"RUNNING", "FINALIZING", "STOPPING"})
 
 
@@ -32,21 +32,12 @@ class JobWatch:
     :param job_id: the job.
     :param limits: deadline, interval and tolerance of this wait.
     :param log: the task's or the trigger's logger.
-    :param jitter: returns numbers in [0, 1).
     """
 
-    def __init__(
-        self,
-        job_id: str,
-        *,
-        limits: WaitLimits,
-        log: logging.Logger,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
+    def __init__(self, job_id: str, *, limits: WaitLimits, log: logging.Logger) -> None:
         self.job_id = job_id
         self.limits = limits
         self._log = log
-        self._jitter = jitter
         self.delay = 0.0
         self._state = WaitState()
         self._job: FineTuneJob | None = None
@@ -57,7 +48,7 @@ class JobWatch:
     def judge(self, seen: FineTuneJob | AtaiError, now: datetime) -> Decision:
         """Decide what to do after a poll, remember it, and log what changed."""
         before = self._state
-        decision = decide(seen, state=before, limits=self.limits, now=now, jitter=self._jitter())
+        decision = decide(seen, state=before, limits=self.limits, now=now, jitter=random.random())
         self._state = decision.state
         self.delay = decision.delay
         if isinstance(seen, AtaiError):

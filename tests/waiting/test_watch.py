@@ -38,7 +38,7 @@ def watch(lines):
     log = logging.getLogger("tests.watch")
     log.setLevel(logging.INFO)
     log.addHandler(lines)
-    yield JobWatch("job-1", limits=WaitLimits(poll_interval=60), log=log, jitter=lambda: 0.5)
+    yield JobWatch("job-1", limits=WaitLimits(poll_interval=60), log=log)
     log.removeHandler(lines)
 
 
