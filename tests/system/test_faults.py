@@ -108,7 +108,7 @@ class TestWorkerIsKilled:
         system.emulator.advance(3600)
         assert run.reaches("success")["try_number"] == 2
         assert (run.job_statuses(), run.posts()) == (["COMPLETED"], 1)
-        assert "instead of paying for a second one" in run.api.log(run.dag_id, run.run_id, "fine_tune", 2)
+        assert "so that nobody pays for a second one" in run.api.log(run.dag_id, run.run_id, "fine_tune", 2)
 
 
 class TestWaitSurvivesTheKillOf:
