@@ -1,7 +1,7 @@
 """
-Airflow's LocalExecutor, which writes down how many worker processes it was asked for.
+Airflow's LocalExecutor, which also counts its worker processes.
 
-A listener could count them too, but Airflow takes no ``end_from_trigger`` where there are listeners.
+A listener could count them too, but Airflow refuses ``end_from_trigger`` if there are listeners.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FILE_VARIABLE = "BENCHMARK_WORKERS_FILE"
 
 
 class CountingExecutor(LocalExecutor):
-    """Adds a line to a file for every task that it is given: it runs each in a process of its own."""
+    """Adds a line to a file for every task, because each task runs in a process of its own."""
 
     def _process_workloads(self, workloads: Sequence[Any]) -> None:
         with Path(os.environ[FILE_VARIABLE]).open("a") as lines:

@@ -1,11 +1,10 @@
 """
-What importing operators and sensors costs a DAG file, beside what others' cost.
+Measure what importing our operators and sensors costs a DAG file, beside those of other providers.
 
     python -m benchmarks.imports
 
-Every sample is a process of its own that has imported what any DAG file imports, ``airflow.sdk`` with a DAG,
-an operator and a sensor, before the clock starts. The subjects take turns, so that a busy minute meets them
-all.
+Every sample is a new process. Before the clock starts, it imports what any DAG file imports: ``airflow.sdk``
+with a DAG, an operator and a sensor. The subjects take turns, so that a busy minute affects all of them.
 """
 
 from __future__ import annotations
@@ -40,7 +39,9 @@ print(json.dumps({{"wall": wall, "cpu": cpu, "modules": sorted(set(sys.modules) 
 @dataclass(frozen=True)
 class Library:
     """
-    :param name: as the table calls it.
+    A provider whose imports are measured.
+
+    :param name: its name in the table.
     :param python: the interpreter of its environment.
     :param modules: the modules with its operators and sensors.
     """
@@ -82,7 +83,7 @@ LIBRARIES = (
 
 @dataclass(frozen=True)
 class Sample:
-    """One import: seconds on the clock, seconds of CPU, and the modules that came with it."""
+    """One import: wall seconds, CPU seconds, and the modules that it loaded."""
 
     wall: float
     cpu: float
@@ -106,8 +107,8 @@ def _python(library: Library, home: str, *arguments: str) -> subprocess.Complete
     )
 
 
-def dearest(library: Library, home: str, count: int) -> list[list[str]]:
-    """Return the imports that cost most by themselves, each with its time and that of what it imports."""
+def slowest(library: Library, home: str, count: int) -> list[list[str]]:
+    """Return the slowest imports, each with its own time and the time with its imports."""
     code = f"{_BASE}\nimport sys\nprint('---', file=sys.stderr, flush=True)\n{library.statements}"
     told = _python(library, home, "-X", "importtime", "-c", code).stderr.partition("---\n")[2]
     found = re.findall(r"^import time: +(\d+) \| +(\d+) \|( +)(\S+)$", told, re.MULTILINE)
@@ -116,7 +117,7 @@ def dearest(library: Library, home: str, count: int) -> list[list[str]]:
 
 
 def show(samples: dict[str, list[Sample]]) -> str:
-    """Return the table."""
+    """Return the table of all subjects."""
     walls = {name: statistics.median(sample.wall for sample in taken) for name, taken in samples.items()}
     rows = []
     for name, taken in samples.items():
@@ -140,20 +141,20 @@ def show(samples: dict[str, list[Sample]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.imports", description=__doc__)
     parser.add_argument("--samples", type=int, default=15, help="processes per subject (default: 15)")
-    parser.add_argument("--dearest", type=int, default=12, help="show so many of our imports (default: 12)")
+    parser.add_argument("--dearest", type=int, default=12, help="how many imports to list (default: 12)")
     options = parser.parse_args(arguments)
     print(report.machine(), end="\n\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="atai-benchmark-") as home:
         for library in LIBRARIES:
-            # Compiles what is not compiled yet.
+            # The first import compiles the modules.
             take(library, home)
         samples: dict[str, list[Sample]] = {library.name: [] for library in LIBRARIES}
         for _ in range(options.samples):
             for library in LIBRARIES:
                 samples[library.name].append(take(library, home))
         print(show(samples), end="\n\n")
-        header = ("our dearest imports", "own ms (traced)", "with theirs ms")
-        print(report.table(header, dearest(LIBRARIES[0], home, options.dearest)))
+        header = ("our slowest imports", "own ms (traced)", "with theirs ms")
+        print(report.table(header, slowest(LIBRARIES[0], home, options.dearest)))
 
 
 if __name__ == "__main__":

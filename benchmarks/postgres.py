@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own for as long as a benchmark runs."""
+"""A PostgreSQL server that runs for the duration of a benchmark."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _DEBIAN = Path("/usr/lib/postgresql")
 
 
 def available() -> bool:
-    """Tell whether there is a server to start, and whether this environment has the drivers for it."""
+    """Return whether PostgreSQL and the Python drivers for it are installed."""
     return _program("initdb") is not None and all(find_spec(name) for name in ("psycopg2", "asyncpg"))
 
 
 def start(processes: ChildProcesses, data: Path) -> str:
     """
-    Start a server on a free port of the loopback interface, and wait until it answers.
+    Start a server on a free port of the loopback interface, and wait until it accepts connections.
 
-    :param data: an empty folder; it becomes the server's account's.
-    :return: the SQLAlchemy address of its database.
+    :param data: an empty folder, which the server's account then owns.
+    :return: the SQLAlchemy address of the database.
     """
     port = str(free_port())
     as_account: list[str] = []
@@ -47,7 +47,7 @@ def start(processes: ChildProcesses, data: Path) -> str:
     processes.start("postgres", [*as_account, *serve, "-c", "max_connections=300"], clean_environment())
     ready = [str(_program("pg_isready")), "-h", "127.0.0.1", "-p", port, "-q"]
     processes.wait_until(
-        lambda: subprocess.run(ready, check=False).returncode == 0, "PostgreSQL takes connections", 60
+        lambda: subprocess.run(ready, check=False).returncode == 0, "PostgreSQL accepts connections", 60
     )
     return f"postgresql+psycopg2://airflow@127.0.0.1:{port}/postgres"
 

@@ -1,4 +1,4 @@
-"""Child processes that are talked to by lines of JSON, and that end with the block that started them."""
+"""Child processes that take orders as lines of JSON and end with the block that started them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Child:
     """
     A child process. Use it as a context manager.
 
-    :param argv: the command line; its modules are found from the repository's root.
-    :param core: the CPU that it runs on; None for any.
-    :param environment: environment variables beside those of this process that are nobody's settings.
+    :param argv: the command line; modules are found from the repository's root.
+    :param core: the CPU to run on; None for any.
+    :param environment: variables to add to a clean environment.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Child:
 
     def hear(self) -> dict[str, Any]:
         """
-        Return the next answer.
+        Return the next response.
 
-        :raises RuntimeError: when the process has ended instead.
+        :raises RuntimeError: if the process has ended.
         """
         line = self._popen.stdout.readline()  # type: ignore[union-attr]
         if not line:
@@ -70,13 +70,13 @@ class Child:
         return answer
 
     def ask(self, **order: Any) -> dict[str, Any]:
-        """Send an order and return the answer."""
+        """Send an order and return the response."""
         self.tell(**order)
         return self.hear()
 
 
 def environment_of_child(**more: str) -> dict[str, str]:
-    """Return the environment of a measured process: without foreign settings, and with compiled modules."""
+    """Return a measured process's environment: no foreign settings, a cache for bytecode."""
     environment = clean_environment(
         PYTHONPATH=str(REPOSITORY), PYTHONPYCACHEPREFIX=str(REPOSITORY / ".cache/pycache"), **more
     )
@@ -90,7 +90,7 @@ def module(name: str, *arguments: object, python: Path | str = sys.executable) -
 
 
 def pin(pid: int, core: int | None) -> None:
-    """Keep a process on one CPU, where the system can and there is more than one."""
+    """Keep a process on one CPU, if the system can do that and has several."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     if core is not None and cores > 1:
         psutil.Process(pid).cpu_affinity([sorted(os.sched_getaffinity(0))[core % cores]])

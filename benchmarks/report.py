@@ -1,4 +1,4 @@
-"""Plain tables, and what machine the figures are from."""
+"""Prints plain tables and the machine that the figures are from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 
 def machine() -> str:
-    """Return one line about this machine and how busy it was before the measuring began."""
+    """Return one line about this machine and its load before the measurement."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     busy = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load unknown"
     return (
@@ -34,7 +34,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def ratio(theirs: float, ours: float) -> str:
-    """Return how many times ours theirs is."""
+    """Return theirs as a multiple of ours."""
     if ours <= 0 or theirs <= 0:
         return "-"
     times = theirs / ours

@@ -1,12 +1,11 @@
 """
-A small, fast HTTP server that answers the polls of every waiter measured here.
+A small, fast HTTP server that answers the polls of all measured subjects.
 
     python -m benchmarks.server --jobs 1000
 
-It stands in for four services: one process, one thread, every answer ready-made, so that the server's own
-speed shows in nobody's figures. Job ``i`` has the id that :func:`job_id` gives, is in progress at first and
-is over from the time on that ``/control/finish`` sets; times are those of :func:`time.monotonic`, which is
-the same clock in every process of a machine.
+It stands in for four services. Its responses are ready-made, so that its own speed affects no figure. Job
+``i`` has the id ``job_id(i)`` and is in progress until the time that ``/control/finish`` sets. Times are
+those of :func:`time.monotonic`, which is the same clock in every process of a machine.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _STAMP = "2026-04-27T14:32:18.421000Z"
 
 
 def job_id(index: int) -> str:
-    """Return the id of a job, as long as a real one."""
+    """Return a job id as long as a real one."""
     return f"ft-job-benchmark-{index:08x}"
 
 
@@ -36,7 +35,7 @@ def _json(document: object) -> bytes:
 
 
 class Jobs:
-    """All jobs, as each protocol shows them."""
+    """All jobs and their responses."""
 
     def __init__(self, count: int) -> None:
         self.ends_at = [math.inf] * count
@@ -44,7 +43,7 @@ class Jobs:
         self._records: dict[tuple[int, bool], bytes] = {}
 
     def finish(self, first: int, count: int, over: float) -> None:
-        """Let ``count`` jobs end one after the other within ``over`` seconds from now; at once for 0."""
+        """End ``count`` jobs one by one within ``over`` seconds from now, or at once for 0."""
         now = time.monotonic()
         for place in range(count):
             self.ends_at[first + place] = now + over * (place + 1) / count
@@ -54,7 +53,7 @@ class Jobs:
         return time.monotonic() >= self.ends_at[index]
 
     def record(self, index: int) -> bytes:
-        """Return a job's record as the fine-tune API shows it."""
+        """Return a job's record as the fine-tune API returns it."""
         over = self.is_over(index)
         body = self._records.get((index, over))
         if body is None:
@@ -155,14 +154,14 @@ _PEERS = (
 
 
 class Service:
-    """Routes a request target to an answer, and counts what was asked."""
+    """Routes requests to responses, and counts them."""
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
         self._counts: Counter[str] = Counter()
 
     def answer(self, target: str) -> bytes | None:
-        """Return the body for a target, None when there is nothing."""
+        """Return the response body for a request target, or None for a 404."""
         path, _, query = target.partition("?")
         if match := _OURS.match(path):
             return self._ours(match, query)
@@ -204,7 +203,7 @@ _PAGE = {"limit": "-1", "offset": "0"}
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection; requests have no body."""
+    """One keep-alive connection. Its requests have no body."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -232,7 +231,7 @@ async def _serve(jobs: int) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(service), "127.0.0.1", 0, backlog=4096)
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
-    # However the process ends that started this one, its end of the pipe is closed then.
+    # The pipe closes when the parent process ends, however it ends.
     orders = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     await orders.read()

@@ -1,4 +1,4 @@
-"""The servers that the measured processes poll: the small one, and the emulator."""
+"""The servers that the measured processes poll: the small server and the emulator."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 class Service(Protocol):
-    """What the measuring needs of a server."""
+    """What a measurement needs from a server."""
 
     root_url: str
     api_key: str | None
 
     def counts(self) -> Counter[str]:
-        """Return how often was asked for a list, for one job (get) and for metrics."""
+        """Return the number of requests by kind: ``list``, ``get`` for one job, ``metrics``."""
 
     def seen(self) -> int:
-        """Return of how many jobs somebody was told the status."""
+        """Return how many jobs have been polled."""
 
     def finish(self, first: int, count: int, over: float) -> list[float]:
-        """Let jobs end within ``over`` seconds; return when each of them ends, as :func:`time.monotonic`."""
+        """End jobs within ``over`` seconds; return each end as a time of ``time.monotonic``."""
 
 
 class SmallService:
@@ -40,7 +40,7 @@ class SmallService:
     The server of :mod:`benchmarks.server`. Use it as a context manager.
 
     :param jobs: how many jobs it knows.
-    :param core: the CPU that it runs on.
+    :param core: the CPU to run on; None for any.
     """
 
     api_key: str | None = None
@@ -75,9 +75,9 @@ class SmallService:
 
 class EmulatorService:
     """
-    The emulator with as many running jobs as are waited for. Use it as a context manager.
+    The emulator with one running job per wait. Use it as a context manager.
 
-    It can let its jobs end only all at once, by its clock.
+    It can only end all its jobs at once, by advancing its clock.
     """
 
     def __init__(self, jobs: int, home: Path, *, core: int | None = None) -> None:
@@ -109,7 +109,7 @@ class EmulatorService:
         return counts
 
     def seen(self) -> int:
-        # Only the small server keeps account of it. Whoever has got an answer knows one job at least.
+        # The emulator does not track which jobs were polled, so one request counts for all of them.
         return self._jobs if self.counts() else 0
 
     def finish(self, first: int, count: int, over: float) -> list[float]:
@@ -118,7 +118,7 @@ class EmulatorService:
 
 
 def create_jobs(control: EmulatorControl, count: int) -> None:
-    """Create jobs with the ids that the measured triggers wait for."""
+    """Create the jobs that the measured triggers wait for."""
     with requests.Session() as session:
         session.trust_env = False
         session.headers["Authorization"] = f"Bearer {control.api_key}"

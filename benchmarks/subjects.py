@@ -1,4 +1,4 @@
-"""What is measured: our trigger, and those of released providers, each with its own Python environment."""
+"""The measured triggers: ours and those of released providers, in two Python environments."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent.parent
 OURS = REPOSITORY / ".venv/airflow-3/bin/python"
 PEERS = REPOSITORY / ".venv/benchmarks/bin/python"
-# Nobody's deadline is to come while something is measured.
+# No deadline may pass during a measurement.
 _FAR = 4_000_000_000.0
 
 
 @dataclass(frozen=True)
 class Subject:
     """
-    :param name: as the tables call it.
+    A trigger that is measured.
+
+    :param name: its name in the tables.
     :param python: the interpreter of its environment.
-    :param connection: from the server's root URL to the Airflow connection.
-    :param make: given the poll interval, imports the trigger class, and returns what makes the trigger
-        for a job; called in the measured process only.
-    :param succeeded: whether an event's payload says that the job went well.
+    :param connection: returns the Airflow connection to the server with a given root URL.
+    :param make: imports the trigger class, and returns a function that creates a job's trigger with the
+        given poll interval. Only the measured process calls it.
+    :param succeeded: returns whether an event's payload reports success.
     """
 
     name: str
@@ -66,7 +68,7 @@ def _dbt_cloud(interval: float) -> Callable[[int], BaseTrigger]:
     from airflow.providers.dbt.cloud.hooks.dbt import DbtCloudHook
     from airflow.providers.dbt.cloud.triggers.dbt import DbtCloudRunJobTrigger
 
-    # Its hook speaks https only. Measuring it without spares it a TLS handshake for every single poll.
+    # The hook supports only https. Plain http spares it a TLS handshake per poll.
     https = DbtCloudHook.get_request_url_params
 
     def http(*args: Any, **kwargs: Any) -> tuple[str, dict[str, Any]]:
@@ -124,7 +126,7 @@ SUBJECTS = {
 
 
 def connection_variable(subject: Subject, root_url: str, *, password: str | None = None) -> dict[str, str]:
-    """Return the environment variable that leads a subject to a server."""
+    """Return the environment variable that connects a subject to a server."""
     connection = subject.connection(root_url)
     if password is not None:
         connection["password"] = password

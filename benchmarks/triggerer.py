@@ -1,10 +1,10 @@
 """
-What waiting costs in a real triggerer: scheduler, DAG processor, API server, triggerer and metadata database.
+Measure what waiting costs in a real triggerer, with all of Airflow's processes and a metadata database.
 
     .venv/benchmarks/bin/python -m benchmarks.triggerer [--sensors 1000] [--modes trigger worker]
 
-In the mode ``worker`` every sensor is started by a worker process, defers, and is ended by another one; in
-the mode ``trigger`` (``start_from_trigger`` and ``end_from_trigger``) it never meets a worker. See README.md.
+In the mode ``worker``, one worker process starts and defers the sensor, and another one ends it. In the mode
+``trigger`` (``start_from_trigger`` and ``end_from_trigger``), no worker runs the sensor. See README.md.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from tests.harness.airflow_api import AirflowApi
 
 INTERVAL = 10
-LOOK_SECONDS = 1.0
-# Airflow's watchdog sleeps 100 ms and reports when it wakes later than this.
+POLL_SECONDS = 1.0
+# Airflow's watchdog sleeps 100 ms, and reports if it wakes after more than the threshold.
 WATCHDOG_SLEEP, WATCHDOG_THRESHOLD = 0.1, 0.12
 MODES = {
     "trigger": {"start_from_trigger": True, "end_from_trigger": True},
@@ -65,7 +65,7 @@ for number, job_ids in enumerate({job_ids!r}):
 
 @dataclass
 class Usage:
-    """What the triggerer's processes used: CPU seconds per second, bytes of memory that is theirs alone."""
+    """The triggerer's CPU seconds per second, and its memory in bytes that no other process shares."""
 
     cpu: float
     memory: int
@@ -73,7 +73,7 @@ class Usage:
 
 @dataclass
 class Measured:
-    """Seconds, but for the counts."""
+    """The results of one mode. Times are in seconds."""
 
     waiting: float
     idle: Usage
@@ -86,7 +86,7 @@ class Measured:
 
 
 class Triggerer:
-    """A running Airflow with a service to poll, and the sensors of one mode."""
+    """A running Airflow with the sensors of one mode and a service to poll."""
 
     def __init__(self, stack: ExitStack, options: argparse.Namespace, mode: str) -> None:
         self.count: int = options.sensors
@@ -131,7 +131,7 @@ class Triggerer:
         }
 
     def begin(self) -> None:
-        """Begin the runs, once Airflow knows the DAGs."""
+        """Trigger the runs as soon as Airflow knows the DAGs."""
         names = [f"waits_{number}" for number in range(len(self._groups))]
         self.wait(lambda: self._knows(len(names)), "Airflow knows the DAGs")
         for name in names:
@@ -145,24 +145,24 @@ class Triggerer:
         return int(self.api.request("GET", "dags", params={"limit": 1})["total_entries"]) == count
 
     def tasks(self, state: str) -> int:
-        """Return how many sensors are in a state."""
+        """Return how many sensors are in the given state."""
         path = ("dags", "~", "dagRuns", "~", "taskInstances")
         answer = self.api.request("GET", *path, params={"state": state, "limit": 1})
         return int(answer["total_entries"])
 
     def wait(self, condition: Callable[[], bool], what: str) -> float:
-        """Wait until something is so, and return how many seconds it took."""
+        """Wait until a condition is true, and return how many seconds it took."""
 
-        def looked() -> bool:
-            time.sleep(LOOK_SECONDS)
+        def poll() -> bool:
+            time.sleep(POLL_SECONDS)
             return condition()
 
         began = time.monotonic()
-        self._processes.wait_until(looked, what, self._options.patience)
+        self._processes.wait_until(poll, what, self._options.patience)
         return time.monotonic() - began
 
     def usage(self, seconds: float) -> Usage:
-        """Return what the triggerer, a supervisor and its child with the event loop, uses for a while."""
+        """Measure the triggerer for a while: the supervisor and its child with the event loop."""
         triggerer = psutil.Process(self._processes.children["triggerer"].pid)
         family = [triggerer, *triggerer.children(recursive=True)]
         began, before = time.monotonic(), _cpu(family)
@@ -171,23 +171,23 @@ class Triggerer:
         return Usage(cpu, sum(process.memory_full_info().uss for process in family))
 
     def blocked(self) -> list[float]:
-        """Return for how long the event loop was late each time that Airflow's watchdog noticed it."""
+        """Return how many seconds late the event loop was, for each report of the watchdog."""
         log = (self._home / "logs/triggerer.log").read_text(errors="replace")
         return [float(found) - WATCHDOG_SLEEP for found in re.findall(r"blocked for ([\d.]+) seconds", log)]
 
     def workers(self) -> int:
-        """Return how many worker processes ran."""
+        """Return how many worker processes have run."""
         return len(self._workers.read_text().splitlines()) if self._workers.exists() else 0
 
 
 def measure(options: argparse.Namespace, mode: str) -> Measured:
-    """Let all sensors of one mode begin, wait, and end."""
+    """Start all sensors of one mode, measure them while they wait, and end them."""
     with ExitStack() as stack:
         one = Triggerer(stack, options, mode)
         idle = one.usage(options.window / 2)
         one.begin()
         waiting = one.wait(
-            lambda: one.tasks("deferred") == one.count and one.service.seen() == one.count, "all wait"
+            lambda: one.tasks("deferred") == one.count and one.service.seen() == one.count, "all sensors wait"
         )
         time.sleep(2 * INTERVAL)
         counts, blocked = one.service.counts(), len(one.blocked())
@@ -195,8 +195,8 @@ def measure(options: argparse.Namespace, mode: str) -> Measured:
         requests = (one.service.counts() - counts).total() * 60 / options.window
         late = one.blocked()[blocked:]
         one.service.finish(0, one.count, 0)
-        left = one.wait(lambda: one.tasks("deferred") == 0, "none waits any more")
-        ended = left + one.wait(lambda: one.tasks("success") == one.count, "all have ended")
+        left = one.wait(lambda: one.tasks("deferred") == 0, "no sensor is deferred")
+        ended = left + one.wait(lambda: one.tasks("success") == one.count, "all sensors have succeeded")
         return Measured(waiting, idle, steady, requests, late, left, ended, one.workers())
 
 
@@ -242,7 +242,7 @@ def main() -> None:
     parser.add_argument("--window", type=float, default=60, help="seconds of the steady state (default: 60)")
     parser.add_argument("--parallelism", type=int, default=4, help="worker processes at once (default: 4)")
     parser.add_argument("--patience", type=float, default=3600, help="seconds for each step (default: 3600)")
-    parser.add_argument("--database", choices=("postgresql", "sqlite"), help="default: PostgreSQL if it can")
+    parser.add_argument("--database", choices=("postgresql", "sqlite"), help="PostgreSQL if installed")
     options = parser.parse_args()
     options.database = options.database or ("postgresql" if postgres.available() else "sqlite")
     print(report.machine())
@@ -250,7 +250,7 @@ def main() -> None:
         f"{options.sensors} sensors, {options.tasks_per_dag} in a DAG, polling every {INTERVAL} s, "
         f"window of {options.window:g} s; "
         f"{options.database}; at most {options.parallelism} workers at once, "
-        f"on {os.cpu_count()} cores with everything else\n",
+        f"on {os.cpu_count()} cores shared with all other processes\n",
         flush=True,
     )
     rows = []

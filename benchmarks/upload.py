@@ -1,10 +1,10 @@
 """
-What an upload costs, beside the vendor's client and a bare copy, and what a kill in the middle of it costs.
+Measure an upload beside the vendor's client and a bare copy, and what a kill in the middle of it costs.
 
     python -m benchmarks.upload
 
-Every upload is a process of its own; the subjects take turns. The file lies in the page cache, and everything
-goes over the loopback, so that what is measured is the clients and the server, no disk and no line.
+Every upload is a new process, and the subjects take turns. The file is in the page cache and goes over the
+loopback, so that only clients and servers are measured, not the disk or the network.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PATIENCE = 600
 
 
 class SinkServer:
-    """Throws away what it gets; see :mod:`benchmarks.upload_sink`."""
+    """Discards what it receives; see :mod:`benchmarks.upload_sink`."""
 
     subjects = ("copy", "official", "atai")
     key = "sk_benchmark"
@@ -59,7 +59,7 @@ class SinkServer:
 
 
 class EmulatorServer:
-    """Writes the parts to a disk, joins them there, and computes their MD5 on the way."""
+    """Writes the parts to the disk, joins them, and computes their MD5."""
 
     subjects = ("official", "atai")
 
@@ -112,7 +112,7 @@ def _started(command: Sequence[str]) -> Iterator[str]:
 
 
 def uploader(subject: str, server: SinkServer | EmulatorServer, file: Path) -> subprocess.Popen[str]:
-    """Start an upload."""
+    """Start an upload in a new process."""
     script = REPOSITORY / "benchmarks/uploader.py"
     return subprocess.Popen(
         [PYTHONS[subject], script, subject, server.root_url, server.key, file],
@@ -124,13 +124,13 @@ def uploader(subject: str, server: SinkServer | EmulatorServer, file: Path) -> s
 
 
 def sample(subject: str, server: SinkServer | EmulatorServer, file: Path, part_size: int) -> dict[str, float]:
-    """Upload once, and return what the process said of it."""
+    """Upload once, and return the process's measurements."""
     server.reset(part_size)
     process = uploader(subject, server, file)
-    said, _ = process.communicate(timeout=_PATIENCE)
+    printed, _ = process.communicate(timeout=_PATIENCE)
     if process.returncode:
         raise RuntimeError(f"{subject} ended with status {process.returncode}")
-    return dict(json.loads(said))
+    return dict(json.loads(printed))
 
 
 def throughput(
@@ -162,7 +162,7 @@ def throughput(
 
 
 def killed(server: SinkServer, file: Path, part_size: int, subject: str) -> list[str]:
-    """Kill an upload when half of it is there, let another process resume it, and count what came twice."""
+    """Kill an upload half way, resume it in another process, and count the bytes sent twice."""
     size = file.stat().st_size
     server.reset(part_size)
     with uploader(subject, server, file) as process:
@@ -187,7 +187,7 @@ def killed(server: SinkServer, file: Path, part_size: int, subject: str) -> list
 
 
 def checking(file: Path) -> list[list[str]]:
-    """Measure reading a file once, with and without looking at its lines, beside two programs."""
+    """Measure one pass over a file, with and without a check of its lines, beside two programs."""
     size = file.stat().st_size
 
     def run(*command: str | Path) -> Callable[[], object]:
@@ -216,12 +216,12 @@ def checking(file: Path) -> list[list[str]]:
         seconds[name] = time.perf_counter() - began
     ours = seconds["atai: JSON of every line and SHA-256"]
     rows = [[name, f"{size / took / 1e6:.0f}", report.ratio(took, ours)] for name, took in seconds.items()]
-    rows += [[name, "not there", "-"] for name in ("sha256sum", "jq") if not shutil.which(name)]
+    rows += [[name, "not installed", "-"] for name in ("sha256sum", "jq") if not shutil.which(name)]
     return rows
 
 
 def write_file(path: Path, size: int) -> None:
-    """Write lines as they are in datasets: an instruction, some numbers as text, and a label."""
+    """Write lines like those of a dataset: an instruction, numbers as text, and a label."""
     with path.open("wb") as file:
         block = b"".join(_line(number) for number in range(1000))
         while file.tell() + len(block) <= size:
@@ -240,12 +240,16 @@ def _line(number: int) -> bytes:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.upload", description=__doc__)
-    parser.add_argument("--megabytes", type=int, default=2000, help="of the file (default: 2000)")
+    parser.add_argument("--megabytes", type=int, default=2000, help="size of the file (default: 2000)")
     parser.add_argument(
-        "--part-mebibytes", type=int, nargs="+", default=[8, 64, 400], help="(default: 8 64 400)"
+        "--part-mebibytes",
+        type=int,
+        nargs="+",
+        default=[8, 64, 400],
+        help="part sizes (default: 8 64 400)",
     )
     parser.add_argument("--samples", type=int, default=3, help="uploads per subject (default: 3)")
-    parser.add_argument("--check-megabytes", type=int, default=500, help="of the file that is checked")
+    parser.add_argument("--check-megabytes", type=int, default=500, help="file to check (default: 500)")
     options = parser.parse_args(arguments)
     sizes = [size * MIB for size in options.part_mebibytes]
     header = ("parts of, subject", "MB/s", "best", "/ official", "/ copy", "peak MiB")
@@ -255,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         file = folder / "train.jsonl"
         write_file(file, options.megabytes * 1_000_000)
         with sink() as server:
-            print(f"{file.stat().st_size} bytes to a server that throws them away")
+            print(f"{file.stat().st_size} bytes to a server that discards them")
             print(
                 report.table(header, throughput(server, file, sizes, options.samples)), end="\n\n", flush=True
             )
@@ -268,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 report.table(header, throughput(other, file, sizes, options.samples)), end="\n\n", flush=True
             )
         write_file(file, options.check_megabytes * 1_000_000)
-        print(report.table(("looking at the file", "MB/s", "time / atai"), checking(file)))
+        print(report.table(("checking the file", "MB/s", "time / atai"), checking(file)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """
-The least server that a direct upload can be sent to: it counts the bytes and throws them away.
+The smallest server that accepts a direct upload: it counts the bytes and discards them.
 
-Run as a program, it prints the address that it listens on. Each connection has a thread.
+It prints the address that it listens on. Each connection has a thread.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _BUFFER = 1024 * 1024
 @dataclass
 class Sink:
     """
-    The one upload that there is.
+    The only upload that the server knows.
 
-    :param part_size: in bytes.
-    :param received: bytes of parts, also of those that broke off.
-    :param checkpointed: the numbers of parts that a resumed upload leaves out.
+    :param part_size: the size of a part in bytes.
+    :param received: all bytes received, including those of incomplete parts.
+    :param checkpointed: the numbers of the parts that a resumed upload skips.
     """
 
     root_url: str
@@ -100,7 +100,7 @@ class Sink:
             while received < length:
                 count = stream.readinto(buffer[: min(len(buffer), length - received)])  # type: ignore[attr-defined]
                 if not count:
-                    raise ConnectionError("the part broke off")
+                    raise ConnectionError("the part is incomplete")
                 received += count
         finally:
             with self.lock:
@@ -116,7 +116,7 @@ def main() -> None:
         try:
             sink.serve(connection)
         except OSError:
-            # A client was killed.
+            # The client was killed.
             return
 
     while True:

@@ -1,9 +1,9 @@
 """
-One upload in a process of its own: ``python uploader.py SUBJECT ROOT_URL KEY FILE``.
+Upload one file and measure it: ``python uploader.py SUBJECT ROOT_URL KEY FILE``.
 
-It prints JSON: the seconds of the upload alone, by how many bytes the process's memory peaked over what it
-was before it looked at the file, and the seconds that checking the file took where the subject does that. It
-runs in the official client's environment too, so that at the top it imports nothing of the project.
+It prints JSON: the seconds of the upload, the growth of the peak memory in bytes, and the seconds of
+checking the file, if the subject checks it. It also runs in the official client's environment, where the
+project is not installed, so only functions import the project.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _BLOCK = 1024 * 1024
 
 
 class Memory:
-    """The most memory that the process has from here on, over what it has here."""
+    """Measures by how much the process's peak memory exceeds its memory at creation."""
 
     def __init__(self) -> None:
-        # Makes the peak what is there. getrusage would tell that of the process that started this one.
+        # This resets the peak. getrusage would report the peak of the parent process.
         Path("/proc/self/clear_refs").write_text("5")
         self._before = self._peak()
 
@@ -58,7 +58,7 @@ def atai(root_url: str, key: str, path: str) -> dict[str, float]:
 
 
 def official(root_url: str, key: str, path: str) -> dict[str, float]:
-    """Send a file with the vendor's client, which checks nothing."""
+    """Send a file with the vendor's client, which does not check it."""
     from archetypeai.api_client import ArchetypeAI  # type: ignore[import-not-found]
 
     client = ArchetypeAI(key, api_endpoint=f"{root_url}/api")
@@ -68,7 +68,7 @@ def official(root_url: str, key: str, path: str) -> dict[str, float]:
 
 
 def copy(root_url: str, key: str, path: str) -> dict[str, float]:
-    """Send a file over one socket, with nothing around it but the head of an HTTP request."""
+    """Send a file over one socket as a bare HTTP request."""
     where = urlsplit(root_url)
     memory, began = Memory(), time.perf_counter()
     with (

@@ -1,10 +1,10 @@
 """
-The measured process: many triggers of one kind on one event loop, as in a triggerer, without its supervisor.
+The measured process: many triggers of one kind on one event loop, as in a triggerer without its supervisor.
 
     python -m benchmarks.waiter atai 10
 
-It is told what to do by lines of JSON on its standard input and answers each with a line. It measures itself:
-only a process knows its own CPU time to the microsecond and how late its event loop is.
+It reads orders as lines of JSON from its standard input, and responds to each with a line. It measures
+itself, because no other process can know its exact CPU time or how late its event loop is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TICK = 0.005
 
 
 class Waits:
-    """The waits of this process, and what became of them."""
+    """The waits of this process and their events."""
 
     def __init__(self, subject: Subject, interval: float) -> None:
         self._subject = subject
@@ -53,7 +53,7 @@ class Waits:
         return {"seconds": time.monotonic() - began}
 
     async def measure(self, seconds: float) -> dict[str, Any]:
-        """Let the waits go on, and return the CPU time that took and the memory held at the end."""
+        """Let the waits continue; return the CPU time used and the memory at the end."""
         began, cpu = time.perf_counter(), time.process_time()
         await asyncio.sleep(seconds)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - began
@@ -65,7 +65,7 @@ class Waits:
         return await _stalls(seconds, lambda: False)
 
     async def events_of(self, count: int, seconds: float) -> dict[str, Any]:
-        """Wait until ``count`` waits are over, and return when each of them was."""
+        """Wait until ``count`` waits have ended, and return the times of their events."""
         stalls = await _stalls(seconds, lambda: len(self.events) >= count)
         return {
             **stalls,
@@ -83,11 +83,11 @@ class Waits:
 
 async def _stalls(seconds: float, over: Callable[[], bool]) -> dict[str, float]:
     """
-    Run a task every 5 ms until the time is up, and return by how many seconds it came late.
+    Wake a task every 5 ms until the time is up, and return how many seconds late it woke.
 
-    Other processes on the machine can make it late, too. ``own`` is the longest lateness for which this
-    process itself used the CPU meanwhile; a loop that blocks on the network does not. ``gc`` is the longest
-    of Python's garbage collections, which take the longer the more there is in the process, Airflow included.
+    Other processes can make it late too. ``own`` is the longest delay during which this process itself used
+    the CPU, which excludes blocking on the network. ``gc`` is Python's longest garbage collection. It grows
+    with the objects in the process, Airflow's included.
     """
     late = [0.0]
     own = 0.0
@@ -105,7 +105,7 @@ async def _stalls(seconds: float, over: Callable[[], bool]) -> dict[str, float]:
 
 
 class _GarbageCollections:
-    """Takes the time of the garbage collections within a block."""
+    """Times the garbage collections inside a block."""
 
     def __init__(self) -> None:
         self.longest = 0.0
@@ -139,9 +139,9 @@ async def _obey(waits: Waits) -> None:
 if __name__ == "__main__":
     from airflow.sdk.log import configure_logging
 
-    # What is logged goes the triggerer's way, as far as into a file; answers keep the standard output.
+    # Logging costs what it costs in the triggerer, down to a file. Responses use the standard output.
     ANSWERS = os.fdopen(os.dup(1), "w")
     configure_logging(json_output=True, output=Path(os.devnull).open("wb"))  # noqa: SIM115
     asyncio.run(_obey(Waits(SUBJECTS[sys.argv[1]], float(sys.argv[2]))))
-    # What waits on goes down with the process: closing a thousand clients one by one is nobody's figure.
+    # Remaining waits end with the process. Closing a thousand clients is not part of the measurement.
     os._exit(0)

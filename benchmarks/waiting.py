@@ -1,10 +1,10 @@
 """
-What waiting costs: our trigger beside those of released providers.
+Measure what waiting costs: our trigger beside those of released providers.
 
     python -m benchmarks.waiting [--quick]
 
-Every subject has a process of its own with one event loop, and polls a server in another process, on another
-CPU where there are two. See README.md for how each figure is taken.
+Every subject has its own process with one event loop. It polls a server in another process, on another CPU if
+there are two. README.md explains how each figure is taken.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ START_SECONDS = 600.0
 
 @dataclass
 class Measured:
-    """What one subject's process and its server told, in seconds and bytes."""
+    """The figures of one subject, in seconds and bytes."""
 
     started: float = 0.0
     idle: dict[str, Any] = field(default_factory=dict)
@@ -44,13 +44,13 @@ class Measured:
     storm: dict[str, Any] = field(default_factory=dict)
 
     def cpu_per_job(self, count: int) -> float:
-        """Return CPU seconds per waiting job per minute, over those of the idle process."""
+        """Return CPU seconds per job per minute, beyond those of the idle process."""
         idle = self.idle["cpu"] / self.idle["wall"]
         return float(self.steady["cpu"] / self.steady["wall"] - idle) * 60 / count
 
     @property
     def memory(self) -> int:
-        """Bytes over the idle process."""
+        """The bytes beyond those of the idle process."""
         return int(self.steady["rss"] - self.idle["rss"])
 
 
@@ -65,14 +65,14 @@ class Run:
 
 
 def measure(options: argparse.Namespace, names: Sequence[str], count: int) -> dict[str, Measured]:
-    """Measure some subjects at the same time; more than one share a CPU."""
+    """Measure subjects at the same time, on one CPU."""
     with ExitStack() as stack:
         runs = [stack.enter_context(_started(options, SUBJECTS[name], count)) for name in names]
         _all(runs, "idle", "measure", seconds=options.idle_window)
         _all(runs, "idle_stalls", "stalls", seconds=options.idle_window)
         _start_waits(runs, count)
-        # The first looks come all at once and the first status of every job is logged; what counts is how it
-        # goes on. Ours hears it at its second poll.
+        # The first polls all come at once, and every trigger logs its job's first status. The window begins
+        # after that. Ours knows that status at its second poll.
         time.sleep(2.5 * options.interval)
         before = [run.service.counts() for run in runs]
         _all(runs, "steady", "measure", seconds=options.window)
@@ -123,7 +123,7 @@ def _start_waits(runs: Sequence[Run], count: int) -> None:
             starting.remove(run)
         if time.monotonic() - began > START_SECONDS:
             raise RuntimeError(
-                f"{starting[0].subject.name}: not all jobs were looked at in {START_SECONDS:.0f} s"
+                f"{starting[0].subject.name}: not all jobs were polled within {START_SECONDS:.0f} s"
             )
         time.sleep(0.1)
     for run in runs:
@@ -131,14 +131,14 @@ def _start_waits(runs: Sequence[Run], count: int) -> None:
 
 
 def _finish(run: Run, count: int, options: argparse.Namespace) -> None:
-    """Let half of the jobs end one by one within an interval, then the others all at once."""
+    """End half of the jobs one by one within an interval, then the others all at once."""
     patience = 3 * options.interval + count / 50
     half = count // 2 if options.server == "small" else 0
     if half:
         ends = run.service.finish(0, half, options.interval)
         told = run.child.ask(do="events_of", count=half, seconds=patience)
         run.measured.spread = _latencies(run, ends, told["events"][:half], told["unsuccessful"])
-    # What came before tells when the polls are; the next jobs are to end at no particular time after one.
+    # Without this pause, the jobs would always end at the same moment of the poll interval.
     time.sleep(random.uniform(0, options.interval))
     ends = run.service.finish(half, count - half, 0)
     told = run.child.ask(do="events_of", count=count, seconds=patience)
@@ -240,19 +240,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--waits", type=int, nargs="+", help="default: 1 10 100 1000 10000")
     parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, help="default: all that can be measured")
     parser.add_argument(
-        "--peers-up-to", type=int, default=1000, help="the most waits for peers (default: 1000)"
+        "--peers-up-to", type=int, default=1000, help="maximum number of waits for peers (default: 1000)"
     )
     parser.add_argument("--interval", type=float, default=10, help="seconds between polls (default: 10)")
     parser.add_argument(
         "--window", type=float, help="seconds of the CPU and request measurement (default: 60)"
     )
     parser.add_argument("--stall-window", type=float, help="seconds of the stall measurement (default: 30)")
-    parser.add_argument("--idle-window", type=float, default=5, help="seconds of the idle one (default: 5)")
+    parser.add_argument(
+        "--idle-window", type=float, default=5, help="seconds of the idle window (default: 5)"
+    )
     parser.add_argument(
         "--together-up-to",
         type=int,
         default=100,
-        help="the most waits for which the subjects are measured in the same minute, on one CPU; above, they "
+        help="maximum number of waits at which the subjects run side by side on one CPU; with more, they "
         "would make each other's event loops late (default: 100)",
     )
     parser.add_argument(
@@ -266,7 +268,7 @@ def _options() -> argparse.Namespace:
     emulator = options.server == "emulator"
     options.subjects = options.subjects or (["atai"] if emulator else list(SUBJECTS))
     if emulator and options.subjects != ["atai"]:
-        parser.error("the emulator speaks no other service's protocol")
+        parser.error("the emulator supports only the subject atai")
     return options
 
 

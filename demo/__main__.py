@@ -1,5 +1,5 @@
 """
-The demo: the retraining DAG on real Airflow processes, against the emulator.
+Run the retraining DAG on real Airflow processes, against the emulator.
 
     python -m demo [--keep | --stop]
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DAGS = Path(__file__).resolve().parent.parent / "example_dags"
 DAG_ID = "atai_scheduled_retraining"
 CONF = {"job_name": "pump-states-demo", "model": "Newton::c2_4_7b_251215a172f6d7"}
-# A job of the emulator takes a bit more than ten minutes of its own clock.
+# With this factor, the job's 640 seconds take a little over half a minute.
 TIME_SCALE = 18.0
 RUN_SECONDS = 240.0
 
@@ -39,13 +39,13 @@ RUN_SECONDS = 240.0
 def main() -> int:
     """Run the demo and return the exit status."""
     arguments = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    arguments.add_argument("--keep", action="store_true", help="leave everything running at the end")
-    arguments.add_argument("--stop", action="store_true", help="end what --keep has left running")
+    arguments.add_argument("--keep", action="store_true", help="leave every process running at the end")
+    arguments.add_argument("--stop", action="store_true", help="end the processes that --keep left running")
     options = arguments.parse_args()
     if options.stop:
         return kept.stop()
     if options.keep and kept.running():
-        print("A demo is still running. End it first: make demo-stop", file=sys.stderr)
+        print("An earlier demo is still running. End it first with: make demo-stop", file=sys.stderr)
         return 2
     home = Path(tempfile.mkdtemp(prefix="atai-demo-"))
     released = False
@@ -59,13 +59,13 @@ def main() -> int:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted; everything that was started has been stopped.", file=sys.stderr)
+        print("\nInterrupted. Every process of the demo has been stopped.", file=sys.stderr)
         return 130
     finally:
         if not released:
             shutil.rmtree(home, ignore_errors=True)
     if not options.keep:
-        print("Every process that was started has been stopped.")
+        print("Every process of the demo has been stopped.")
     return status
 
 
@@ -73,7 +73,7 @@ def _show(processes: ChildProcesses, home: Path, *, keep: bool) -> int:
     began = time.monotonic()
     print(f"Starting the emulator and Airflow {version('apache-airflow')} in {home}", flush=True)
     emulator = start_emulator(processes, home / "emulator", time_scale=TIME_SCALE)
-    # Long enough to be seen in every status.
+    # Each status lasts long enough to be seen.
     emulator.set_life(registered=20, starting=40, running=540, finalizing=40)
     settings = {"AIRFLOW_CONN_ATAI_DEFAULT": emulator.connection_json}
     airflow = AirflowProcesses(processes, home / "airflow", DAGS, settings)
@@ -85,10 +85,10 @@ def _show(processes: ChildProcesses, home: Path, *, keep: bool) -> int:
 
     wrong = _run(processes, api, emulator)
     if not wrong:
-        print(f"All is well: one job, two files, every task green, after {_seconds_since(began)}.")
+        print(f"The demo passed: one job, two files, every task successful, after {_seconds_since(began)}.")
     if keep:
         print(
-            f"\nLeft running. Airflow: {airflow.url}  login: {USER}  password: {airflow.password}\n"
+            f"\nStill running. Airflow: {airflow.url}  login: {USER}  password: {airflow.password}\n"
             f"The emulator: {emulator.root_url}/_emulator\n"
             f"Logs: {processes.logs}\nEnd everything with: make demo-stop"
         )
@@ -100,7 +100,7 @@ def _run(processes: ChildProcesses, api: AirflowApi, emulator: EmulatorControl) 
     run_id = api.trigger(DAG_ID, CONF)
     print(f"Triggered {DAG_ID}, run {run_id}")
     watcher = RunWatcher(api, emulator, DAG_ID, run_id)
-    processes.wait_until(watcher.look, f"the run of {DAG_ID} is over", RUN_SECONDS)
+    processes.wait_until(watcher.poll, f"the run of {DAG_ID} has ended", RUN_SECONDS)
 
     outcome = Outcome(
         run_state=api.run_state(DAG_ID, run_id),
@@ -134,7 +134,7 @@ def _xcom(api: AirflowApi, run_id: str, task_id: str) -> Any:
 def _explain(
     wrong: list[str], api: AirflowApi, run_id: str, processes: ChildProcesses, outcome: Outcome
 ) -> None:
-    print("Not as it should be:\n" + "\n".join(f"  - {problem}" for problem in wrong), file=sys.stderr)
+    print("The demo found problems:\n" + "\n".join(f"  - {problem}" for problem in wrong), file=sys.stderr)
     for task_id, task in outcome.tasks.items():
         if task["state"] != "success" and task["try_number"]:
             print(f"\n--- log of task {task_id}", file=sys.stderr)

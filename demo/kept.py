@@ -1,4 +1,4 @@
-"""Remembers a demo that was left running, and ends it."""
+"""Records the processes of a demo that is left running, and ends them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ RECORD = Path(__file__).resolve().parent.parent / ".cache" / "demo.json"
 
 
 def remember(home: Path, children: Sequence[ChildProcess]) -> None:
-    """Write down which processes run on, and where their files are."""
+    """Record which processes keep running, and where their files are."""
     RECORD.parent.mkdir(exist_ok=True)
     processes = [{"name": child.name, "pid": child.pid, "created": child.created} for child in children]
     RECORD.write_text(json.dumps({"home": str(home), "processes": processes}, indent=2))
 
 
 def running() -> bool:
-    """Tell whether a demo that was left running still does."""
+    """Return whether a recorded demo is still running."""
     return any(
         psutil.pid_exists(process["pid"])
         and abs(psutil.Process(process["pid"]).create_time() - process["created"]) < 1
@@ -32,10 +32,10 @@ def running() -> bool:
 
 
 def stop() -> int:
-    """End the demo that was left running, remove its files, and return the exit status."""
+    """End the recorded demo, remove its files, and return the exit status."""
     record = _record()
     if not record["processes"]:
-        print("No demo was left running here.")
+        print("There is no running demo to end.")
         return 0
     for process in record["processes"]:
         end_tree(process["pid"], process["created"])

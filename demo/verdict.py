@@ -1,4 +1,4 @@
-"""What the demo claims at its end, and whether that is true."""
+"""Checks the outcome of the demo's DAG run, and prints it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ TASKS = ("upload_train", "upload_eval", "fine_tune", "wait", "hand_over")
 @dataclass(frozen=True)
 class Outcome:
     """
-    Everything that is left to see once the DAG run is over.
+    Everything that can be seen after the DAG run.
 
     :param run_state: the DAG run's state.
     :param tasks: task id to task instance, as Airflow's REST API shows it.
-    :param jobs: every job of the service.
-    :param files: every file of the service.
-    :param summary: XCom of the waiting task; None when there is none.
-    :param handed_over: XCom of the last task: the inference config's path; None when there is none.
+    :param jobs: all jobs of the service.
+    :param files: all files of the service.
+    :param summary: XCom of the waiting task, or None.
+    :param handed_over: XCom of the last task, the path of the inference config, or None.
     """
 
     run_state: str
@@ -32,7 +32,7 @@ class Outcome:
 
 
 def problems(outcome: Outcome) -> list[str]:
-    """Return what is not as it should be, nothing when all is well."""
+    """Return every difference from the expected outcome."""
     found = [
         f"task {task} is {outcome.tasks.get(task, {}).get('state')}, not success"
         for task in TASKS
@@ -51,20 +51,20 @@ def problems(outcome: Outcome) -> list[str]:
     if not job["inference_config_path"]:
         found.append("the job has no inference config")
     if not summary.get("metrics"):
-        found.append("the waiting task passed on no metrics")
+        found.append("the waiting task returned no metrics")
     for what, here, there in (
         ("job id", job["id"], summary.get("job_id")),
         ("status", job["status"], summary.get("status")),
         ("inference config", job["inference_config_path"], summary.get("inference_config_path")),
-        ("inference config that was handed over", job["inference_config_path"], outcome.handed_over),
+        ("inference config handed over", job["inference_config_path"], outcome.handed_over),
     ):
         if here != there:
-            found.append(f"the {what} is {here} at the service, but {there} in the XComs")
+            found.append(f"the {what} is {here} in the service but {there} in the XComs")
     return found
 
 
 def task_table(tasks: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a table of the tasks in the order in which they ran."""
+    """Return a table of the tasks in the order of their start."""
     rows = [("task", "state", "tries", "seconds")]
     for task_id, task in sorted(tasks.items(), key=lambda item: item[1].get("start_date") or "~"):
         rows.append((task_id, str(task["state"]), str(task["try_number"]), _seconds(task)))
@@ -76,7 +76,7 @@ def task_table(tasks: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def describe_record(record: Mapping[str, Any]) -> str:
-    """Return one line for a metrics record, whatever its keys are."""
+    """Return a metrics record with any keys as one line."""
     return ", ".join(f"{key} {value}" for key, value in record.items())
 
 

@@ -1,4 +1,4 @@
-"""Shows what changes while the DAG run goes on, as it changes."""
+"""Prints the changes of tasks and jobs during the DAG run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 class RunWatcher:
     """
-    Prints a line for every change of a task's state, of a job's status, and for every checkpoint.
+    Prints a line for every new task state, job status and checkpoint.
 
     :param api: Airflow's REST API.
-    :param emulator: the service.
-    :param dag_id: the DAG.
-    :param run_id: the run.
+    :param emulator: the controls of the service.
+    :param dag_id: the id of the DAG.
+    :param run_id: the id of its run.
     """
 
     def __init__(self, api: AirflowApi, emulator: EmulatorControl, dag_id: str, run_id: str) -> None:
@@ -32,9 +32,9 @@ class RunWatcher:
         self._seen: dict[str, Any] = {}
         self.timeline: list[str] = []
 
-    def look(self) -> str | None:
-        """Print what has changed since the last look; return the run's state once it is over."""
-        # The run first: whatever it needed to get there shows in the looks that follow.
+    def poll(self) -> str | None:
+        """Print what changed since the last poll; return the run's state once it is terminal."""
+        # Read the run's state first, so that the last poll sees every change that led to it.
         state = self._api.run_state(self._dag_id, self._run_id)
         for job in self._emulator.jobs():
             self._show_job(job)

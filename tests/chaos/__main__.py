@@ -1,11 +1,12 @@
 """
-Break whole lives of tasks at random, and count broken promises.
+Run random lives of tasks, and count the broken promises.
 
     make chaos LIVES=1000 SEED=1
     .venv/airflow-3/bin/python -m tests.chaos [--lives 1000] [--seed 1] [--replay SEED]
 
-Each life is one DAG run's task, from its first try to its last, against the emulator over real HTTP. A seed
-decides what befalls it. Time is travelled, so nothing waits. The exit status is 1 when a promise was broken.
+A life is one task of one DAG run, from its first try to its last, against the emulator over real HTTP. Its
+seed decides what happens to it. Sleeping only moves the clock, so nothing waits. The exit status is 1 if a
+promise was broken.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.chaos.lives import Report, live, live_share, prepare_airflow
 
 
 def replay(seed: int) -> int:
-    """Print one life's log, line by line."""
+    """Run one life, and print its log line by line."""
     from tests.chaos.plan import draw
     from tests.chaos.world import World
 
@@ -33,21 +34,22 @@ def replay(seed: int) -> int:
             fault = f" (fault {entry['fault']})" if entry["fault"] else ""
             print(f"{entry['time'][11:23]} {entry['method']} {entry['path']} -> {entry['status']}{fault}")
         for job in world.control.jobs():
-            print(f"{job['id']}: {job['status']}, made {job['created_at']}, last change {job['updated_at']}")
+            change = f"created {job['created_at']}, last change {job['updated_at']}"
+            print(f"{job['id']}: {job['status']}, {change}")
     for promise, what in verdict.broken:
         print(f"BROKEN: {promise}: {what}")
     return 1 if verdict.broken else 0
 
 
 def show(report: Report, seconds: float) -> None:
-    """Print what the lives came to."""
+    """Print the results."""
     from tests.chaos.verdict import PROMISES
 
     print(f"lives            {report.lives} in {seconds:.0f} s")
     print(f"requests         {report.requests}")
-    print(f"jobs made        {report.jobs}")
+    print(f"jobs created     {report.jobs}")
     print(f"jobs justified   {report.justified}")
-    print("faults and what else befell the tasks:")
+    print("faults and other events:")
     for kind, number in sorted(report.events.items()):
         print(f"  {number:6d}  {kind}")
     print("how the lives ended:")
@@ -59,15 +61,15 @@ def show(report: Report, seconds: float) -> None:
     for seed, promise, what in sorted(report.failures):
         print(f"seed {seed}: {promise}: {what}")
     if report.failures:
-        print("See what happened with: python -m tests.chaos --replay SEED")
+        print("To see what happened: python -m tests.chaos --replay SEED")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
-    parser.add_argument("--lives", type=int, default=1000, help="how many lives (default: 1000)")
+    parser.add_argument("--lives", type=int, default=1000, help="number of lives (default: 1000)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the first life (default: 1)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="worlds side by side")
-    parser.add_argument("--replay", type=int, metavar="SEED", help="live one life and print its log")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one per CPU")
+    parser.add_argument("--replay", type=int, metavar="SEED", help="run one life and print its log")
     arguments = parser.parse_args()
     if arguments.replay is not None:
         with tempfile.TemporaryDirectory(prefix="atai-chaos-home-") as home:

@@ -1,8 +1,8 @@
 """
-What can hit a task's processes, and when.
+Hits a task's processes: kills, drains, restarts, timeouts and people's actions.
 
-A killed process is an exception that no ``except Exception`` catches, raised where the process makes a call,
-sleeps or hands something over. Real signals on real processes are the system tests' business.
+A kill is an exception that no ``except Exception`` catches. It is raised where the process makes a call,
+sleeps or hands something over. The system tests send real signals to real processes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OWNER = "create"
 _FROM_SIGTERM_TO_SIGKILL = 5.0
 _ON_KILL_LIMIT = 30.0
 _MOST_EXCHANGES = 6000
-# What Airflow sets at once when a person acts on a task that runs, and on one that is deferred.
+# The state that Airflow sets at once if a person acts on a running task, and on a deferred one.
 _STATE_OF_RUNNING = {
     "clear": "restarting",
     "mark failed": "failed",
@@ -48,7 +48,7 @@ _STATE_OF_DEFERRED = {"clear": None, "mark failed": "failed", "mark success": "s
 
 
 class _TriggerRun:
-    """The cancelling of one trigger, from whichever thread."""
+    """One run of a trigger, which any thread can cancel."""
 
     def __init__(self) -> None:
         self.interruption: Interruption | None = None
@@ -65,7 +65,7 @@ class _TriggerRun:
             self.interruption = interruption
             self._running()
         if threading.current_thread() is not threading.main_thread():
-            # The call in this thread cannot be cancelled. It goes on when the trigger is gone.
+            # The call in this thread cannot be cancelled, so it waits until the trigger is gone.
             self.over.wait(2)
 
 
@@ -73,7 +73,7 @@ class Hazards:
     """
     Hits the processes of one life.
 
-    :param note: writes into the life's log.
+    :param note: writes to the life's log.
     """
 
     def __init__(self, plan: Plan, world: World, note: Callable[..., None]) -> None:
@@ -99,10 +99,10 @@ class Hazards:
     @contextmanager
     def worker(self, task: Any, *, has_tries_left: bool) -> Iterator[None]:
         """
-        Be a worker's process.
+        Run the block as a worker's process.
 
-        :param has_tries_left: whether the task is tried again when this try fails.
-        :raises Interruption: it did not get to its end, or a person acted on the task meanwhile.
+        :param has_tries_left: whether the task is retried if this try fails.
+        :raises Interruption: if the process was killed or a person acted on the task.
         """
         self._task, self.state, self._has_tries_left = task, "running", has_tries_left
         limit = None
@@ -115,10 +115,10 @@ class Hazards:
                 except AirflowTaskTimeout:
                     self.events["execution timeout by Airflow"] += 1
                     self._kill(task.on_kill, task.task_id, "execution timeout")
-                    self._look_after_kill()
+                    self._record_aftermath()
                     raise
         except WorkerKilled:
-            # Whatever a process does in its last seconds, Airflow has acted on the task before.
+            # If a person acted, Airflow set the state already and ignores the process's last seconds.
             if self._acted is None:
                 self.events["worker killed"] += 1
                 raise
@@ -126,15 +126,15 @@ class Hazards:
             if limit is not None:
                 limit.cancel()
         if self._acted is not None:
-            self._look_after_kill()
+            self._record_aftermath()
             raise self._acted
 
     def run_trigger(self, trigger: Any, seconds_left: float | None) -> Any:
         """
-        Be a triggerer that runs one trigger, and return its event.
+        Run one trigger as a triggerer does, and return its event.
 
-        :param seconds_left: until Airflow gives the deferral up; None for never.
-        :raises Interruption: something came before the event.
+        :param seconds_left: seconds until Airflow times the deferral out; None for no timeout.
+        :raises Interruption: if something ends the trigger before its event.
         """
         run = _TriggerRun()
         self._cancel = run.cancel
@@ -180,7 +180,7 @@ class Hazards:
             self._phase = "idle"
 
     def on_exchange(self, stage: str, method: str, path: str) -> None:
-        """Be told of a request, before it leaves and after its answer is there."""
+        """Take note of a request, before it is sent and after its response arrived."""
         self._exchanges += 1
         if self._exchanges > _MOST_EXCHANGES:
             raise Endless(f"more than {_MOST_EXCHANGES // 2} requests, the last of them {method} {path}")
@@ -191,7 +191,7 @@ class Hazards:
             self.point(f"after {method}")
 
     def point(self, what: str) -> None:
-        """Pass a point at which a process can be hit."""
+        """Pass a point at which the process can be hit."""
         if self._in_kill:
             return
         self._points += 1
@@ -210,7 +210,7 @@ class Hazards:
             self._interrupt(TriggererGone(blow.downtime))
 
     def act(self, act: UserAction) -> None:
-        """Let a person act on the task, whatever it is doing."""
+        """Let a person act on the task in whatever phase it is."""
         self.note("A person's action: %s, in phase %s.", act.action, self._phase)
         if self._phase == "worker":
             self._act_on_worker(Acted(act))
@@ -218,7 +218,7 @@ class Hazards:
             self._interrupt(Acted(act))
 
     def restart_triggerer(self, downtime: float) -> None:
-        """Kill the triggerer, which matters only to a task that is deferred."""
+        """Kill the triggerer. Only a deferred task notices."""
         if self._phase == "trigger":
             self._interrupt(TriggererGone(downtime))
 
@@ -258,7 +258,7 @@ class Hazards:
         self._remember_kill(task_id, why, reachable, first, left=self._is_left_to_the_next_try(why))
 
     def _is_left_to_the_next_try(self, why: str) -> bool:
-        """Return whether a worker's on_kill has to leave the job: what is killed is tried again."""
+        """Return whether a worker's ``on_kill`` must leave the job running for the next try."""
         if why == "clear" and self._plan.states_are_readable:
             return True
         is_told = self._plan.states_are_readable and why in ("mark failed", "mark success")
@@ -277,10 +277,10 @@ class Hazards:
         with self._quiet():
             await asyncio.wait_for(trigger.on_kill(), _ON_KILL_LIMIT)
         self._excuse(begun, cleared=act.action == "clear")
-        # A cleared task is tried again, so its job may as well be left to the next try.
+        # A cleared task runs again, so its job may also be left to the next try.
         left = act.action == "clear"
         self._remember_kill(trigger.task_instance.task_id, act.action, reachable, first, left=left)
-        self._look_after_kill()
+        self._record_aftermath()
 
     def _count_down_late_kill(self) -> None:
         if self._late_kill is None:
@@ -289,25 +289,25 @@ class Hazards:
         self._late_kill = (trigger, left - 1) if left > 1 else None
         if self._late_kill is not None:
             return
-        self.note("The cleared task's trigger is killed only now; the task is %s.", self.state)
+        self.note("The late on_kill of the cleared task's trigger runs; the task is %s.", self.state)
         self.events["late kill of a cleared trigger"] += 1
         begun = self._clock.now
         with self._quiet():
-            # On a thread of its own, since the next try's trigger may be running on this one's loop.
+            # The next try's trigger may be running on this thread's loop.
             killing = threading.Thread(target=run_on_loop, args=(self._clock, trigger.on_kill()))
             killing.start()
             killing.join()
         self._excuse(begun, cleared=True)
 
     def _excuse(self, begun: datetime, *, cleared: bool) -> None:
-        """Remember that the trigger might end the job, unless it could tell that the task was cleared."""
+        """Record that the trigger may have ended the job, unless it knew that the task was cleared."""
         can_tell = self._plan.states_are_readable and self._world.triggerer_knows_states
         if not (cleared and can_tell):
             self.history.killings.append((begun, self._clock.now))
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:
-        """Hit nothing meanwhile."""
+        """Let nothing hit the process inside the block."""
         self._in_kill = self._clock.holds_timers = True
         try:
             yield
@@ -320,10 +320,10 @@ class Hazards:
         if task_id == OWNER:
             action = self._plan.operator["kill_action"]
             if not left and why != "clear":
-                self.history.kills.append(Kill(self._clock.now, action, why, reachable, first))
+                self.history.kills.append(Kill(action, why, reachable, first))
 
-    def _look_after_kill(self) -> None:
-        """Look at the jobs once the killed process is gone."""
+    def _record_aftermath(self) -> None:
+        """Record the service's jobs and requests once the killed process is gone."""
         kills = self.history.kills
         if kills and kills[-1].jobs is None and self._world.is_up:
             kills[-1].jobs = self._world.jobs()

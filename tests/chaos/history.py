@@ -1,4 +1,4 @@
-"""What a life leaves behind for the verdict."""
+"""What a life records for the verdict."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Kill:
     """
     An ``on_kill`` that ran.
 
-    :param action: what the author wants done to the job.
-    :param reachable: whether the service ran and took the key, fault rules aside.
-    :param first_request: how many requests the service had logged before.
-    :param jobs: the service's jobs when the killed process was gone.
-    :param log: the service's log from the kill until then.
+    :param action: the operator's ``kill_action``.
+    :param why: what killed the process.
+    :param reachable: whether the service was up and accepted the key, fault rules aside.
+    :param first_request: how many requests the service had logged before the kill.
+    :param jobs: the service's jobs once the killed process was gone; None before that.
+    :param log: the service's log of requests from the kill until then.
     """
 
-    at: datetime
     action: str
     why: str
     reachable: bool
@@ -34,10 +34,10 @@ class Kill:
 @dataclass
 class Green:
     """
-    A task that the operator let succeed.
+    A task that ended in success.
 
-    :param waited: whether it waited for the job, so that success means that there is a model.
-    :param value: what it returned.
+    :param waited: whether it waited for the job, so that success claims a model.
+    :param value: its return value.
     :param jobs: the service's jobs at that moment.
     """
 
@@ -52,7 +52,7 @@ class Wait:
     """
     One try of a task that waits.
 
-    :param downtime: for how many seconds of it there was no triggerer.
+    :param downtime: how many seconds of it no triggerer was up.
     """
 
     task: str
@@ -64,11 +64,13 @@ class Wait:
 @dataclass
 class History:
     """
+    Everything that the verdict needs to know about a life.
+
     :param state: how the last task ended.
+    :param killings: start and end of each kill that was allowed to end the job.
     :param jobs: the service's jobs at the end.
     :param log: the service's log of requests.
-    :param killings: from when until when the task was being killed, so that its job might be ended.
-    :param trouble: what went wrong with the life itself, None if nothing.
+    :param trouble: what went wrong with the life itself; None if nothing did.
     """
 
     state: str = ""

@@ -1,4 +1,4 @@
-"""What ends a process of the task: exceptions that no ``except Exception`` catches."""
+"""Exceptions that end a process of the task and that no ``except Exception`` catches."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
 
 class Interruption(BaseException):
-    """Something ends what the task does at the moment."""
+    """Something ends the process that runs the task."""
 
 
 class WorkerKilled(Interruption):
-    """The worker's process is gone."""
+    """The worker's process is killed."""
 
 
 class TriggererGone(Interruption):
-    """The triggerer is gone for a while."""
+    """The triggerer is down for a while."""
 
     def __init__(self, downtime: float) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class TriggererGone(Interruption):
 
 
 class DeferralTimedOut(Interruption):
-    """Airflow itself ends the deferral."""
+    """Airflow times the deferral out."""
 
 
 class Acted(Interruption):
@@ -37,4 +37,4 @@ class Acted(Interruption):
 
 
 class Endless(BaseException):
-    """The life makes requests without end."""
+    """The life does not stop sending requests."""

@@ -1,4 +1,4 @@
-"""Lives a plan: runs the task try after try, while things befall it."""
+"""Runs one life: the task, try after try, while the plan's hazards hit it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ class HazardousTry(TaskTry):
     """
     One try of a task whose processes may be hit.
 
-    :param life: the life that it is a part of.
-    :param downtime: for how long there was no triggerer.
+    :ivar downtime: how many seconds no triggerer was up.
     """
 
     def __init__(
@@ -64,9 +63,9 @@ class HazardousTry(TaskTry):
 
     def wait_for_event(self, deferral: Deferral) -> Any:
         """
-        Run the trigger until it fires, wherever it is started again.
+        Run the trigger until it fires, across restarts of the triggerer.
 
-        :return: its event, the error that it broke with, or None when Airflow timed it out.
+        :return: its event, the exception that it raised, or None if Airflow timed the deferral out.
         """
         event = self._run_trigger(deferral)
         if not is_end_of_task(event):
@@ -87,7 +86,7 @@ class HazardousTry(TaskTry):
                 return self._hazards.run_trigger(trigger, left)
             except TriggererGone as gone:
                 self._hazards.events["triggerer restarted"] += 1
-                self._hazards.note("The triggerer is gone for %.0f s.", gone.downtime)
+                self._hazards.note("The triggerer is down for %.0f s.", gone.downtime)
                 self.downtime += gone.downtime
                 self._clock.advance(gone.downtime)
             except DeferralTimedOut:
@@ -107,7 +106,7 @@ class Life:
     """
     One life in a world.
 
-    :param trace: is given every line of the life's log.
+    :param trace: receives every line of the life's log.
     """
 
     def __init__(self, plan: Plan, world: World, *, trace: Callable[[str], None] = lambda line: None) -> None:
@@ -122,7 +121,7 @@ class Life:
         self._gave_up = False
 
     def run(self) -> None:
-        """Live it."""
+        """Run the life from its first try to its last."""
         random.seed(self.plan.seed)
         with self._world.life(
             on_exchange=self._hazards.on_exchange, task_state=self._readable_state, note=self._note
@@ -131,7 +130,7 @@ class Life:
             try:
                 self._live()
             except Exception as error:
-                self.history.trouble = f"it broke: {error!r}"
+                self.history.trouble = f"the life raised {error!r}"
                 self._note("%s", traceback.format_exc())
             except Endless as endless:
                 self.history.trouble = str(endless)
@@ -169,7 +168,7 @@ class Life:
 
     def _begin_outage(self, rule: Rule) -> None:
         if self._world.is_up and rule.window is not None:
-            self._note("It begins: %s.", rule.kind)
+            self._note("A fault begins: %s.", rule.kind)
             number = self._world.add_rule(rule.kind, rule.rule)
             self._clock.after(rule.window[1], lambda: self._world.remove_rule(number))
 
@@ -179,7 +178,7 @@ class Life:
 
     def _readable_state(self) -> str | None:
         if not self.plan.states_are_readable:
-            raise RuntimeError("the supervisor gives no answers")
+            raise RuntimeError("the supervisor does not respond")
         return self._hazards.state
 
     def _live(self) -> None:
@@ -196,11 +195,11 @@ class Life:
                 return
             else:
                 self.events["cleared after the end"] += 1
-                self._note("A person clears the task, which is %s.", self.history.state)
+                self._note("A person clears the task in state %s.", self.history.state)
             clears += 1
 
     def _run_tasks(self) -> str:
-        """Run the task, and where it does not wait the sensor; return how the last of them ended."""
+        """Run the task, and the sensor if the task does not wait; return the last one's state."""
         waits = self.plan.shape in ("worker", "triggerer")
         created = self._run_task(OWNER, self._create, waits=waits)
         if created.state != "success" or waits:
@@ -256,7 +255,7 @@ class Life:
             on_push=lambda: self._hazards.point("push to XCom"),
         )
         if not self._world.triggerer_knows_states:
-            # There, tasks have the database.
+            # In Airflow 2, tasks read the state from the database.
             ti.current_state = self._readable_state
         return ti
 

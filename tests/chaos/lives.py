@@ -1,8 +1,8 @@
 """
-Lives a number of lives and adds up what they come to.
+Runs any number of lives and adds up their results.
 
-Airflow is imported inside functions only: before, :func:`prepare_airflow` has to give it a home. What worker
-processes run has to be here, since a spawned process cannot import ``__main__``.
+:func:`prepare_airflow` must run before Airflow is imported, so only functions import it. What the spawned
+processes run is here, because they cannot import it from ``__main__``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Report:
-    """What a number of lives came to."""
+    """The results of any number of lives."""
 
     lives: int = 0
     jobs: int = 0
@@ -49,7 +49,7 @@ class Report:
 def live(
     world: World, seed: int, *, trace: Callable[[str], None] = lambda line: None
 ) -> tuple[Report, Verdict]:
-    """Live one life, and judge it."""
+    """Run one life and judge it."""
     from tests.chaos.life import Life
     from tests.chaos.plan import draw
     from tests.chaos.verdict import judge
@@ -72,7 +72,7 @@ def live(
 
 
 def live_all(seeds: Iterable[int]) -> Report:
-    """Live lives one after the other, in a world of their own."""
+    """Run lives one after the other in a new world."""
     from tests.chaos.world import World
 
     total = Report()
@@ -84,7 +84,7 @@ def live_all(seeds: Iterable[int]) -> Report:
 
 @contextmanager
 def logs_to(write: Callable[[str], None]) -> Iterator[None]:
-    """Give everything that is logged to ``write`` and to nobody else."""
+    """Send everything that is logged to ``write`` only."""
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -121,14 +121,14 @@ def logs_to(write: Callable[[str], None]) -> Iterator[None]:
 
 
 def prepare_airflow(home: str) -> None:
-    """Keep somebody's own Airflow and service out of it. Before anything imports Airflow."""
+    """Hide the user's own Airflow and connections. Call it before Airflow is imported."""
     for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "ATAI_API_"))]:
         del os.environ[name]
     os.environ.update(AIRFLOW_HOME=home, AIRFLOW__CORE__LOAD_EXAMPLES="False", NO_PROXY="127.0.0.1")
 
 
 def live_share(seeds: Sequence[int]) -> Report:
-    """Live some of the lives, in a process of their own."""
+    """Run some of the lives in a spawned process."""
     with tempfile.TemporaryDirectory(prefix="atai-chaos-home-") as home:
         prepare_airflow(home)
         return live_all(seeds)

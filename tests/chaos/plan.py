@@ -1,4 +1,4 @@
-"""What happens in one life, drawn from its seed alone. Pure."""
+"""Draws everything that happens in one life from its seed. Pure."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Action = Literal["mark failed", "mark success", "clear", "drain"]
 @dataclass(frozen=True)
 class Rule:
     """
-    A rule that makes the service misbehave.
+    One way in which the service misbehaves.
 
-    :param kind: what it is counted as.
-    :param rule: what the emulator is told.
-    :param window: when it begins and for how long it lasts, in seconds of the life; None for all of it.
+    :param kind: the name under which its hits are counted.
+    :param rule: the fault rule for the emulator.
+    :param window: start and duration in seconds of the life; None for the whole life.
     """
 
     kind: str
@@ -40,11 +40,11 @@ class Rule:
 @dataclass(frozen=True)
 class UserAction:
     """
-    What a person does to the task, or, with ``drain``, to the machine that it runs on.
+    What a person does to the task or, for ``drain``, to the machine that it runs on.
 
-    :param lingers: whether the worker's process lives on for a few seconds after Airflow told it to end.
-    :param lateness: at how many points of the next try the on_kill of a cleared task's trigger runs; 0 for
-        before that try.
+    :param lingers: whether the worker's process survives SIGTERM for a few seconds.
+    :param lateness: how many points of the next try pass before the ``on_kill`` of a cleared task's trigger
+        runs; 0 if it runs before that try.
     """
 
     action: Action
@@ -55,11 +55,11 @@ class UserAction:
 @dataclass(frozen=True)
 class Blow:
     """
-    What ends one process of the task, at one of the points that it passes.
+    What hits one process of the task.
 
-    :param point: the number of the point.
-    :param what: the worker or the triggerer is killed, or a person acts.
-    :param downtime: how long the triggerer is gone.
+    :param point: the number of the point at which it hits.
+    :param what: ``killed`` for a kill of the worker or triggerer, else a person's action.
+    :param downtime: how many seconds the triggerer is down.
     """
 
     point: int
@@ -69,7 +69,7 @@ class Blow:
 
 @dataclass(frozen=True)
 class Plan:
-    """One life."""
+    """Everything that one seed decides about a life."""
 
     seed: int
     shape: str
@@ -92,7 +92,7 @@ class Plan:
     tampers_with_created_at: bool = False
 
     def blow(self, process: int) -> Blow | None:
-        """Return what ends the n-th process of the life, None to leave it alone."""
+        """Return what hits the process with this number, or None if nothing does."""
         rng = Random(f"{self.seed} process {process}")
         if rng.random() > (0.3 if process < 12 else 0):
             return None
@@ -104,7 +104,7 @@ class Plan:
 
 
 def draw(seed: int) -> Plan:
-    """Return the plan of a life."""
+    """Return the plan of the life with this seed."""
     rng = Random(seed)
     shape = rng.choice(SHAPES)
     accept_stopped = rng.random() < 0.3
@@ -180,7 +180,7 @@ def _outcome(rng: Random) -> dict[str, Any]:
 
 
 def _rule(rng: Random, switches: dict[str, Any]) -> Rule:
-    """Return something that befalls a few requests."""
+    """Return a fault that hits a few requests."""
     method, path = rng.choice(
         [
             ("GET", f"{JOBS}/*"),
@@ -194,7 +194,7 @@ def _rule(rng: Random, switches: dict[str, Any]) -> Rule:
     )
     kind, effect = rng.choice(_MISHAPS)
     if kind == "stale 404" and (switches["duplicate_job_id"] == "create_second" or method != "GET"):
-        # A service that denies a job it has, and then makes another of the same id, leaves nobody a chance.
+        # No client can avoid a duplicate if the service denies a job and then creates another with its id.
         kind, effect = "server error", {"status": 500}
     if kind == "odd times":
         method, path = "GET", f"{JOBS}/*"
@@ -212,7 +212,7 @@ def _rule(rng: Random, switches: dict[str, Any]) -> Rule:
 
 
 def _window(rng: Random) -> Rule:
-    """Return an outage: something that befalls every request for a while."""
+    """Return an outage: a fault that hits every request for a while."""
     outages: list[tuple[str, dict[str, Any]]] = [
         ("outage", {"status": 503}),
         ("outage", {"status": 502, "body": "html"}),
@@ -241,8 +241,8 @@ _MISHAPS: list[tuple[str, dict[str, Any]]] = [
     ("dropped before the effect", {"effect": "drop_before"}),
     ("dropped after the effect", {"effect": "drop_after"}),
     ("dropped after the effect", {"effect": "drop_after"}),
-    ("cut answer", {"effect": "drop_midway"}),
-    ("cut answer", {"effect": "truncate"}),
+    ("cut response", {"effect": "drop_midway"}),
+    ("cut response", {"effect": "truncate"}),
     ("garbage", {"status": 200, "body": "html"}),
     ("garbage", {"status": 200, "body": "empty"}),
     ("garbage", {"status": 200, "body": "json", "content": []}),

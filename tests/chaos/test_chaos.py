@@ -34,7 +34,7 @@ def test_no_promise_is_broken():
     assert report.lives == len(EVERYDAY_SEEDS)
     assert report.jobs == report.justified > 30
     assert report.states["success"] > 10
-    # Lives in which nothing happens would prove nothing.
+    # Lives without faults would prove nothing.
     for event in (
         "worker killed",
         "triggerer restarted",
@@ -47,7 +47,7 @@ def test_no_promise_is_broken():
     assert {draw(seed).shape for seed in EVERYDAY_SEEDS} == set(SHAPES)
 
 
-def test_a_life_is_the_same_each_time(tmp_path):
+def test_a_seed_gives_the_same_life_each_time(tmp_path):
     traces = []
     for number in range(2):
         lines: list[str] = []
@@ -55,9 +55,9 @@ def test_a_life_is_the_same_each_time(tmp_path):
         with World(tmp_path / str(number)) as world:
             for seed in (3, 4, 8, 22):
                 live(world, seed, trace=lines.append)
-        # Airflow 2 says once that it has no key to encrypt with.
-        told = [line for line in lines if "empty cryptography key" not in line]
-        traces.append([re.sub(r"127\.0\.0\.1:\d+|err-[0-9a-f-]+", "-", line) for line in told])
+        # Airflow 2 logs once that it has no encryption key.
+        kept = [line for line in lines if "empty cryptography key" not in line]
+        traces.append([re.sub(r"127\.0\.0\.1:\d+|err-[0-9a-f-]+", "-", line) for line in kept])
     assert len(traces[0]) > 50
     assert traces[0] == traces[1]
 
@@ -77,7 +77,7 @@ def record(job_id, status, *, made=0, changed=0, model=False):
 
 
 def kill(action, *jobs, reachable=True, log=()):
-    return Kill(T0, action, "mark failed", reachable, first_request=0, jobs=jobs, log=log)
+    return Kill(action, "mark failed", reachable, first_request=0, jobs=jobs, log=log)
 
 
 RUNNING = record("a-1", "RUNNING")
@@ -117,11 +117,11 @@ FAULT = {"fault": 1}
         (History(trouble="endless"), [TROUBLE]),
     ],
 )
-def test_the_verdict(history, broken):
+def test_verdict_finds_each_broken_promise(history, broken):
     assert [promise for promise, _ in judge(PLAN, history).broken] == broken
 
 
-def test_the_verdict_on_deadlines():
+def test_verdict_allows_for_downtime_in_deadlines():
     plan = next(plan for seed in range(99) if (plan := draw(seed)).operator["timeout"] and not plan.rules)
     deadline = T0 + timedelta(seconds=plan.operator["timeout"])
     for minutes, downtime, broken in [(1, 0, []), (20, 0, [OVERRUN]), (20, 1200, [])]:
@@ -131,7 +131,7 @@ def test_the_verdict_on_deadlines():
 
 
 @pytest.mark.parametrize(("second", "broken"), [(3, [ENDED]), (7, [])])
-def test_the_verdict_on_what_ended_a_job(second, broken):
+def test_verdict_requires_a_kill_or_deadline_for_a_cancel(second, broken):
     plan = next(p for seed in range(99) if (p := draw(seed)).operator["timeout"] and not p.rules)
     put = {
         "method": "PUT",
@@ -144,16 +144,16 @@ def test_the_verdict_on_what_ended_a_job(second, broken):
     assert [promise for promise, _ in judge(plan, history).broken] == broken
 
 
-def test_the_report_names_the_seeds_that_fail(capsys):
+def test_report_names_the_failing_seeds(capsys):
     report = Report(lives=1, failures=[(42, LOST, "a-1 is RUNNING")])
     report.broken[LOST] = 1
     show(report, seconds=1)
-    said = capsys.readouterr().out
-    assert "seed 42: lost job: a-1 is RUNNING" in said
-    assert "--replay" in said
+    printed = capsys.readouterr().out
+    assert "seed 42: lost job: a-1 is RUNNING" in printed
+    assert "--replay" in printed
 
 
-def test_the_command_lives_in_processes_of_its_own():
+def test_command_runs_lives_in_two_processes():
     command = [sys.executable, "-m", "tests.chaos", "--lives", "2", "--seed", "3", "--processes", "2"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The provider is broken on purpose, and the random lives or a plain test have to notice."""
+"""Breaks the provider on purpose: the random lives or a plain check must notice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.chaos.sabotage import SABOTAGE
 from tests.chaos.verdict import DUPLICATE, ENDED, FALSE_GREEN, LEFT_RUNNING, LOST, OVERRUN
 from tests.harness.task_life import TaskLife
 
-# Lives in which the sabotage matters, and what the verdict must say of them.
+# The seeds of lives that the sabotage spoils, and the promise that they break.
 NOTICED_BY_LIVES = {
     "no look before the POST": ([8, 18, 22, 31], DUPLICATE),
     "could not look means not there": ([81, 166, 201], DUPLICATE),
@@ -73,7 +73,7 @@ def check_the_job_is_stopped_at_the_deadline(emulator, clock):
     assert emulator.jobs()[0]["status"] == "CANCELLED"
 
 
-def check_an_unknown_status_is_waited_out(emulator, clock):
+def check_an_unknown_status_does_not_end_the_wait(emulator, clock):
     emulator.set_outcome("PAUSED", at=60, for_seconds=600)
     make_job()
     assert TaskLife(lambda: sense(deferrable=True)).run_try().state == "success"
@@ -92,7 +92,7 @@ def check_a_refused_key_is_read_again(emulator, clock):
     assert TaskLife(lambda: sense(deferrable=True)).run_try().state == "success"
 
 
-def check_a_404_right_after_the_creation_is_an_outage(emulator, clock):
+def check_a_404_right_after_the_creation_is_retried(emulator, clock):
     emulator.add_fault(
         method="GET", path=f"{JOBS}/*", effect="answer", status=404, body="detail", skip=1, count=3
     )
@@ -113,13 +113,13 @@ def check_a_failed_job_is_never_skipped(emulator, clock):
     assert (outcome.state, type(outcome.error)) == ("up_for_retry", FineTuneJobFailedError)
 
 
-def check_the_key_is_no_trigger_argument(emulator, clock):
+def check_the_key_is_not_a_trigger_argument(emulator, clock):
     make_job()
     outcome = TaskLife(lambda: sense(deferrable=True)).run_try()
     assert emulator.api_key not in json.dumps(outcome.trigger_kwargs)
 
 
-def check_the_poller_logs_into_nobodys_task(emulator, clock):
+def check_the_poller_logs_to_no_task(emulator, clock):
     make_job()
     emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=503, count=2)
     task_of_log, tasks = contextvars.ContextVar("task_of_log", default=None), []
@@ -142,14 +142,14 @@ def check_the_poller_logs_into_nobodys_task(emulator, clock):
 NOTICED_BY_CHECK = {
     "a 409 is not adopted": check_a_conflict_is_adopted,
     "timeout_action is not taken": check_the_job_is_stopped_at_the_deadline,
-    "an unknown status is an end": check_an_unknown_status_is_waited_out,
+    "an unknown status is an end": check_an_unknown_status_does_not_end_the_wait,
     "an outage never ends a wait": check_an_outage_ends_the_wait,
     "a 401 is not read again": check_a_refused_key_is_read_again,
-    "a 404 right after the creation is final": check_a_404_right_after_the_creation_is_an_outage,
+    "a 404 right after the creation is final": check_a_404_right_after_the_creation_is_retried,
     "Retry-After is not obeyed": check_retry_after_is_obeyed,
     "soft_fail skips a failed job": check_a_failed_job_is_never_skipped,
-    "the key is a trigger argument": check_the_key_is_no_trigger_argument,
-    "the poller runs in the first waiter's context": check_the_poller_logs_into_nobodys_task,
+    "the key is a trigger argument": check_the_key_is_not_a_trigger_argument,
+    "the poller runs in the first waiter's context": check_the_poller_logs_to_no_task,
 }
 
 
@@ -160,12 +160,12 @@ def sabotaged(name):
     return stack
 
 
-def test_every_sabotage_is_noticed():
+def test_every_sabotage_has_lives_or_a_check_that_notice_it():
     assert NOTICED_BY_LIVES.keys() | NOTICED_BY_CHECK.keys() == SABOTAGE.keys()
 
 
 @pytest.mark.parametrize("name", NOTICED_BY_LIVES)
-def test_lives_notice(name):
+def test_lives_notice_the_sabotage(name):
     seeds, promise = NOTICED_BY_LIVES[name]
     with sabotaged(name):
         report = live_all(seeds)
@@ -175,11 +175,11 @@ def test_lives_notice(name):
 
 
 @pytest.mark.parametrize("name", NOTICED_BY_CHECK)
-def test_a_check_passes_without_sabotage(emulator, clock, name):
+def test_check_passes_without_sabotage(emulator, clock, name):
     NOTICED_BY_CHECK[name](emulator, clock)
 
 
 @pytest.mark.parametrize("name", NOTICED_BY_CHECK)
-def test_a_check_notices(emulator, clock, name):
+def test_check_fails_with_sabotage(emulator, clock, name):
     with sabotaged(name), pytest.raises(AssertionError):
         NOTICED_BY_CHECK[name](emulator, clock)

@@ -1,8 +1,7 @@
 """
-Whether a life kept the promises, from the service's own record of jobs and requests. Pure.
+Judges whether a life kept the promises, from the service's own record of jobs and requests. Pure.
 
-Nothing here asks the operator what it believes: its word counts only where it is what others rely on, which
-is the state of the task and the job id that it returns.
+The operator's own view counts only if others rely on it: the task's state and the job id that it returns.
 """
 
 from __future__ import annotations
@@ -16,20 +15,22 @@ if TYPE_CHECKING:
     from tests.chaos.history import Green, History, Kill, Record, Wait
     from tests.chaos.plan import Plan
 
-_OVER = frozenset({"COMPLETED", "STOPPED", "CANCELLED", "FAILED"})
-# The framework's timeout of a deferred task, which is there for when the own deadline does not fire, and the
-# longest pause between two looks.
+_TERMINAL = frozenset({"COMPLETED", "STOPPED", "CANCELLED", "FAILED"})
+# Airflow's timeout of the deferral, which is the backstop if the deadline does not fire, plus the longest
+# pause between two polls.
 _DEADLINE_SLACK = timedelta(minutes=12)
-# How much earlier than Airflow's execution_timeout the own deadline may be.
+# The provider's deadline may come this much before Airflow's execution_timeout.
 _HEAD_START = timedelta(seconds=60)
 
 
 @dataclass
 class Verdict:
     """
-    :param jobs: how many jobs the life made.
-    :param justified: how many of them had a reason.
-    :param broken: the broken promises: which, and what happened.
+    What one life comes to.
+
+    :param jobs: how many jobs the life created.
+    :param justified: how many of them were needed.
+    :param broken: each broken promise and what happened.
     """
 
     jobs: int
@@ -48,11 +49,11 @@ PROMISES = (DUPLICATE, LOST, FALSE_GREEN, LEFT_RUNNING, OVERRUN, ENDED, TROUBLE)
 
 
 def judge(plan: Plan, history: History) -> Verdict:
-    """Return what the life says about the promises."""
+    """Return which promises the life broke."""
     duplicates = unjustified_jobs(plan, history)
-    broken = [(DUPLICATE, f"{job['id']} was made without need") for job in duplicates]
+    broken = [(DUPLICATE, f"{job['id']} was created without need") for job in duplicates]
     broken += [
-        (LOST, f"{job['id']} is {job['status']}, and nobody goes on with it") for job in lost_jobs(history)
+        (LOST, f"{job['id']} is {job['status']}, and no task goes on with it") for job in lost_jobs(history)
     ]
     broken += [
         (FALSE_GREEN, f"task {green.task} succeeded with {green.value}")
@@ -79,14 +80,14 @@ def judge(plan: Plan, history: History) -> Verdict:
 
 
 def unjustified_jobs(plan: Plan, history: History) -> list[Record]:
-    """Return the jobs that were made although an earlier one ran on or had brought a model."""
+    """Return the jobs created while an earlier one was running or had produced a model."""
     accepts_stopped = plan.operator["accept_stopped"]
     jobs = history.jobs
     return [job for number, job in enumerate(jobs) if not _is_justified(job, jobs[:number], accepts_stopped)]
 
 
 def _is_justified(job: Record, earlier: Sequence[Record], accepts_stopped: bool) -> bool:
-    """Return whether every earlier job had ended without a model when this one was made."""
+    """Return whether every earlier job had ended without a model when this one was created."""
     useless = {"FAILED", "CANCELLED"} if accepts_stopped else {"FAILED", "CANCELLED", "STOPPED"}
     return all(
         other["status"] in useless and _moment(other["updated_at"]) <= _moment(job["created_at"])
@@ -96,11 +97,12 @@ def _is_justified(job: Record, earlier: Sequence[Record], accepts_stopped: bool)
 
 def lost_jobs(history: History) -> list[Record]:
     """
-    Return the jobs that run on and that no task will come back to: all, when the life ended in success, else
-    those that have a successor.
+    Return the running jobs that no task will come back to.
+
+    After a success no task comes back to any job. Otherwise a task resumes the last job only.
     """
     jobs = history.jobs if history.state == "success" else history.jobs[:-1]
-    return [job for job in jobs if job["status"] not in _OVER]
+    return [job for job in jobs if job["status"] not in _TERMINAL]
 
 
 def _is_true(green: Green, accepts_stopped: bool) -> bool:
@@ -117,14 +119,14 @@ def _is_true(green: Green, accepts_stopped: bool) -> bool:
 
 
 def left_running(kill: Kill) -> list[Record]:
-    """Return the jobs that run on after a kill that should have ended them and could have."""
+    """Return the jobs that still run after a kill that should and could have ended them."""
     if kill.action == "leave" or not kill.reachable or kill.jobs is None:
         return []
     if any(entry["fault"] is not None for entry in kill.log):
         return []
-    ending = _OVER | {"STOPPING"}
+    ending = _TERMINAL | {"STOPPING"}
     if kill.action == "stop":
-        # A service may refuse to stop what is about to be over.
+        # The service may refuse to stop a job that is about to end.
         ending |= {"FINALIZING"}
     return [job for job in kill.jobs if job["status"] not in ending]
 
@@ -142,7 +144,7 @@ def _overran(wait: Wait, plan: Plan, jobs: Sequence[Record]) -> bool:
 
 
 def ended_without_reason(plan: Plan, history: History) -> list[Record]:
-    """Return the requests to end a job that came neither from a kill nor from a deadline."""
+    """Return the stop and cancel requests that neither a kill nor a deadline explains."""
     limits = []
     if plan.operator["timeout"] is not None:
         limits += [

@@ -1,4 +1,4 @@
-"""What a life takes place in: the emulator on a real socket, the clock, and Airflow's side of things."""
+"""What surrounds a life: the emulator on a real socket, the clock and Airflow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.harness.time_travel import time_travel
 
 CONNECTION_VARIABLE = "AIRFLOW_CONN_ATAI_DEFAULT"
 _FIRST_KEY = "sk_emulator"
-# A multiple of five minutes, so that what is shared out in slots of time falls the same in every life.
+# A multiple of five minutes, so that whatever depends on time slots is the same in every life.
 _BETWEEN_LIVES = timedelta(days=10)
 _BEGINNING = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -35,7 +35,7 @@ Exchange = Callable[[str, str, str], None]
 
 class World:
     """
-    One emulator and one clock for any number of lives, one after the other.
+    One emulator and one clock for any number of consecutive lives.
 
     :param data_dir: an empty folder for the emulator.
     """
@@ -45,7 +45,7 @@ class World:
         self._lives = 0
         self._stack = ExitStack()
         self.on_exchange: Exchange = _ignore
-        # Whether this Airflow tells the triggerer the state of a task; a worker can always ask.
+        # Whether this Airflow tells the triggerer a task's state. A worker can always read it.
         self.triggerer_knows_states = True
 
     def __enter__(self) -> World:
@@ -69,12 +69,12 @@ class World:
         self, *, on_exchange: Exchange, task_state: Callable[[], str | None], note: Callable[..., None]
     ) -> Iterator[None]:
         """
-        Begin a life in an empty service, at a moment that no other life has seen.
+        Begin a life with an empty service, at a time that no other life has seen.
 
         :param on_exchange: called with ``before`` or ``after``, method and path of every request.
-        :param task_state: what Airflow says when it is asked for the task's state; raises where the
-            supervisor gives no answers.
-        :param note: writes into the life's log.
+        :param task_state: returns the task's state as Airflow reports it; raises if the supervisor does
+            not respond.
+        :param note: writes to the life's log.
         """
         self.clock.start_at(_BEGINNING + self._lives * _BETWEEN_LIVES)
         self._lives += 1
@@ -94,27 +94,27 @@ class World:
                 self._count_hits()
 
     def store_dataset(self) -> dict[str, Any]:
-        """Put a file into the service, and return an entry for a job's datasets."""
+        """Store a file in the service, and return an entry for a job's datasets."""
         return store_dataset(self.control)
 
     def add_rule(self, kind: str, rule: dict[str, Any]) -> int:
-        """Add a fault rule, and count its hits under a name."""
+        """Add a fault rule, and count its hits under ``kind``."""
         number = self.control.add_fault(**rule)
         self._rules[number] = kind
         return number
 
     def remove_rule(self, number: int) -> None:
-        """Remove a fault rule, once the service is there to be told."""
+        """Remove a fault rule, as soon as the service is up."""
         if not self.is_up:
             self.clock.after(60, lambda: self.remove_rule(number))
             return
-        self._note("It ends: %s.", self._rules[number])
+        self._note("A fault ends: %s.", self._rules[number])
         self._count_hits(only=number)
         url = f"{self.control.root_url}/_emulator/faults"
         requests.delete(url, params={"fault_id": number}, timeout=30).raise_for_status()
 
     def rotate_key(self, key: str, delay: float) -> None:
-        """Let the service take another key, which Airflow learns some seconds later."""
+        """Change the service's key. Airflow learns it ``delay`` seconds later."""
         if not self.is_up:
             return
         self._note("The key is rotated.")
@@ -124,7 +124,7 @@ class World:
         self.clock.after(delay, self._learn_key)
 
     def restart_service(self, downtime: float) -> None:
-        """Kill the service, and start it again some seconds later with the state that it had."""
+        """Kill the service, and restart it with its state ``downtime`` seconds later."""
         self._note("The service goes down.")
         self.hits["service restarted"] += 1
         self.is_up = False
@@ -133,16 +133,16 @@ class World:
 
     @property
     def is_reachable(self) -> bool:
-        """Whether the service runs and takes the key that Airflow has, fault rules aside."""
+        """Whether the service is up and accepts Airflow's key, fault rules aside."""
         return self.is_up and self.known_key == self.service_key
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Return the service's record of jobs, oldest first; it is started for that when it is down."""
+        """Return the service's jobs, oldest first. If the service is down, it is started."""
         self._restore_service()
         return self.control.jobs()
 
     def logged_requests(self) -> int:
-        """Return how many requests the service has logged."""
+        """Return how many requests the service has logged, or 0 if it is down."""
         return len(self.control.requests()) if self.is_up else 0
 
     def _learn_key(self) -> None:

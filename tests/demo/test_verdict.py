@@ -25,7 +25,7 @@ GOOD = Outcome(
 )
 
 
-def test_all_is_well() -> None:
+def test_expected_outcome_has_no_problems() -> None:
     assert problems(GOOD) == []
 
 
@@ -46,11 +46,11 @@ def test_all_is_well() -> None:
         ({"handed_over": None}, "handed over"),
     ],
 )
-def test_anything_else_is_a_problem(change: dict[str, Any], word: str) -> None:
+def test_any_other_outcome_is_a_problem(change: dict[str, Any], word: str) -> None:
     assert any(word in problem for problem in problems(replace(GOOD, **change)))
 
 
-def test_table_is_in_the_order_of_the_run() -> None:
+def test_table_lists_tasks_by_start() -> None:
     table = task_table(
         {
             "late": {"state": "success", "try_number": 1, "start_date": "2026-01-01T00:00:02+00:00"},

@@ -12,10 +12,10 @@ TIMEOUT = (5.0, 30.0)
 
 class AirflowApi:
     """
-    What is the same in the API of Airflow 2 and Airflow 3.
+    The calls that Airflow 2 and Airflow 3 share.
 
-    :meth:`authenticate` comes first; only :meth:`healthy` goes without. Every call raises
-    :class:`requests.HTTPError`, with the answer's text, when Airflow refuses it.
+    Call :meth:`authenticate` first; only :meth:`healthy` works without it. Every call raises
+    :class:`requests.HTTPError` with the text of the response if Airflow refuses it.
     """
 
     version: str
@@ -27,15 +27,15 @@ class AirflowApi:
         self.user = user
         self.password = password
         self.session = requests.Session()
-        # No ~/.netrc and no proxy between this process and its own children.
+        # Neither ~/.netrc nor a proxy may interfere with calls to this process's own children.
         self.session.trust_env = False
 
     def authenticate(self) -> None:
-        """Make the session one of a logged-in user."""
+        """Log the session in."""
         self.session.auth = (self.user, self.password)
 
     def request(self, method: str, *segments: str, **kwargs: Any) -> Any:
-        """Call ``/api/<version>/<segments>``; return the decoded answer, or None when there is none."""
+        """Call ``/api/<version>/<segments>``; return the decoded body, or None if it is empty."""
         path = "/".join(quote(segment, safe="") for segment in segments)
         answer = self.session.request(
             method, f"{self.url}/api/{self.version}/{path}", timeout=TIMEOUT, **kwargs
@@ -47,18 +47,18 @@ class AirflowApi:
         return answer.json() if answer.content else None
 
     def healthy(self) -> bool:
-        """Tell whether every component has sent a heartbeat lately."""
+        """Return whether every component has sent a heartbeat recently."""
         answer = self.session.get(f"{self.url}/{self.health_path}", timeout=TIMEOUT)
         answer.raise_for_status()
         health = answer.json()
         return all((health.get(name) or {}).get("status") == "healthy" for name in self.components)
 
     def dag(self, dag_id: str) -> Any:
-        """Return what Airflow knows about a DAG."""
+        """Return Airflow's record of a DAG."""
         return self.request("GET", "dags", dag_id)
 
     def unpause(self, dag_id: str) -> None:
-        """Let a DAG's runs begin."""
+        """Unpause a DAG, so that its runs start."""
         self.request("PATCH", "dags", dag_id, params={"update_mask": "is_paused"}, json={"is_paused": False})
 
     def import_errors(self) -> list[dict[str, Any]]:
@@ -66,12 +66,12 @@ class AirflowApi:
         return list(self.request("GET", "importErrors")["import_errors"])
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
-        """Begin a run of a DAG; return its run id."""
+        """Trigger a run of a DAG; return its run id."""
         run = self.request("POST", "dags", dag_id, "dagRuns", json=self.trigger_body(conf or {}))
         return str(run["dag_run_id"])
 
     def trigger_body(self, conf: dict[str, Any]) -> dict[str, Any]:
-        """Return the request body that begins a run."""
+        """Return the request body that triggers a run."""
         return {"conf": conf}
 
     def run_state(self, dag_id: str, run_id: str) -> str:
@@ -79,23 +79,24 @@ class AirflowApi:
         return str(self.request("GET", "dags", dag_id, "dagRuns", run_id)["state"])
 
     def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
-        """Return the task instances of a DAG run by task id; mapped ones as ``task_id[map_index]``."""
+        """Return a DAG run's task instances by task id, or ``task_id[map_index]`` if mapped."""
         answer = self.request("GET", "dags", dag_id, "dagRuns", run_id, "taskInstances")
         return {
             one["task_id"] if one["map_index"] < 0 else f"{one['task_id']}[{one['map_index']}]": one
             for one in answer["task_instances"]
         }
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
-        """Return one XCom of a task as the Python value it was."""
+    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """Return a task's return value from its XCom."""
         entry = self.request(
-            *("GET", "dags", dag_id, "dagRuns", run_id, "taskInstances", task_id, "xcomEntries", key),
+            *("GET", "dags", dag_id, "dagRuns", run_id, "taskInstances", task_id, "xcomEntries"),
+            "return_value",
             params={"stringify": "false"},
         )
         return entry["value"]
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
-        """Return the log of one try of a task, trigger included, as text."""
+        """Return the log of one try of a task, including its trigger, as text."""
         answer = self.request(
             *("GET", "dags", dag_id, "dagRuns", run_id, "taskInstances", task_id, "logs", str(try_number)),
             params={"full_content": "true"},
@@ -105,24 +106,24 @@ class AirflowApi:
 
     @staticmethod
     def log_text(content: Any) -> str:
-        """Return the text of a log answer's content."""
+        """Return the text of a log response's content."""
         return str(content)
 
-    def clear(self, dag_id: str, run_id: str, *task_ids: str, only_failed: bool = False) -> None:
-        """Clear tasks of a DAG run, so that they run again."""
+    def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
+        """Clear tasks of a DAG run in any state, so that they run again."""
         self.request(
             *("POST", "dags", dag_id, "clearTaskInstances"),
             json={
                 "dag_run_id": run_id,
                 "task_ids": list(task_ids),
-                "only_failed": only_failed,
+                "only_failed": False,
                 "dry_run": False,
                 "reset_dag_runs": True,
             },
         )
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-        """Set the state of a task as a person does in the UI: ``failed``, ``success`` or ``skipped``."""
+        """Mark a task ``failed``, ``success`` or ``skipped``, as a person does in the UI."""
         self.request(
             *("PATCH", "dags", dag_id, "dagRuns", run_id, "taskInstances", task_id),
             json=self.mark_body(state),
@@ -134,14 +135,14 @@ class AirflowApi:
 
 
 class AirflowApi3(AirflowApi):
-    """The API of Airflow 3, with the simple auth manager's tokens."""
+    """The API of Airflow 3, with tokens of the simple auth manager."""
 
     version = "v2"
     health_path = "api/v2/monitor/health"
     components = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
     def authenticate(self) -> None:
-        """Get a token."""
+        """Get a token for the session."""
         answer = self.session.post(
             f"{self.url}/auth/token",
             json={"username": self.user, "password": self.password},
@@ -151,12 +152,12 @@ class AirflowApi3(AirflowApi):
         self.session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def trigger_body(self, conf: dict[str, Any]) -> dict[str, Any]:
-        """Return the request body that begins a run without a logical date."""
+        """Return the request body that triggers a run without a logical date."""
         return {"conf": conf, "logical_date": None}
 
     @staticmethod
     def log_text(content: Any) -> str:
-        """Return a line for each of the structured messages."""
+        """Return one line per structured message."""
         return "\n".join(
             line if isinstance(line, str) else f"{line.get('timestamp') or ''} {line['event']}"
             for line in content
@@ -172,7 +173,7 @@ class AirflowApi2(AirflowApi):
 
     @staticmethod
     def log_text(content: Any) -> str:
-        """Return the text of a log, which comes as the source code of a list of pairs (host, text)."""
+        """Return the log's text, which arrives as the ``repr`` of a list of (host, text) pairs."""
         return str(content).replace("\\n", "\n")
 
     def mark_body(self, state: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Airflow's own processes on free ports, with a throw-away home: the newest Airflow, or 2.11."""
+"""Airflow's own processes, 3 or 2.11, on free ports and with a throw-away home."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 START_SECONDS = 120.0
 USER = "admin"
 FAB_BASIC_AUTH = "airflow.providers.fab.auth_manager.api.auth.backend.basic_auth"
-# The settings of somebody's own Airflow, service account or proxy must not reach these processes.
+# Settings of the user's own Airflow, service account or proxy must not reach these processes.
 FOREIGN = ("AIRFLOW", "ATAI_", "PYTHONPATH", "PYTHONHOME", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """Return this process's environment without foreign settings, and with ``more``."""
+    """Return this process's environment without foreign settings, plus ``more``."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(FOREIGN)}
     return {**kept, "NO_PROXY": "127.0.0.1,localhost", **more}
 
@@ -45,10 +45,10 @@ class AirflowProcesses:
     """
     A running Airflow.
 
-    :param processes: what starts and ends the processes.
+    :param processes: starts and ends the processes.
     :param home: an empty directory for AIRFLOW_HOME.
     :param dags: the folder with the DAGs.
-    :param settings: more environment variables, connections for example.
+    :param settings: more environment variables, for example connections.
     :param database: SQLAlchemy address of the metadata database; SQLite in ``home`` by default.
     """
 
@@ -67,12 +67,12 @@ class AirflowProcesses:
 
     @property
     def url(self) -> str:
-        """Where the UI is."""
+        """The address of the UI and the API."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def components(self) -> dict[str, list[str]]:
-        """The long-running processes: name to arguments of ``airflow``."""
+        """The long-running processes by name, with their arguments for ``airflow``."""
         common = {
             "scheduler": ["scheduler", "--skip-serve-logs"],
             "triggerer": ["triggerer", "--skip-serve-logs"],
@@ -84,10 +84,10 @@ class AirflowProcesses:
 
     def start(self) -> AirflowApi:
         """
-        Make the database and start everything.
+        Create the database and start every component.
 
         :returns: a client of Airflow's public REST API.
-        :raises NotInTimeError: when Airflow does not come up, with the end of its logs.
+        :raises NotInTimeError: if Airflow does not come up, with the end of its logs.
         """
         self.home.mkdir(parents=True, exist_ok=True)
         self.command("db", "migrate")
@@ -105,17 +105,17 @@ class AirflowProcesses:
         return self.wait_until_healthy()
 
     def start_component(self, name: str) -> None:
-        """Start one of :attr:`components`, for the first time or again."""
+        """Start or restart one of :attr:`components`."""
         self.processes.start(
             name, [sys.executable, "-m", "airflow", *self.components[name]], self.environment
         )
 
     def kill_component(self, name: str) -> None:
-        """Kill one of :attr:`components`, with what it started, without a chance to clean up."""
+        """Kill one of :attr:`components` and its descendants with SIGKILL."""
         self.processes.children.pop(name).kill()
 
     def wait_until_healthy(self, seconds: float = START_SECONDS) -> AirflowApi:
-        """Wait until every component says that it is healthy; return a client."""
+        """Wait until every component is healthy; return a client that is logged in."""
         api: AirflowApi = (AirflowApi2 if self.major == 2 else AirflowApi3)(self.url, USER, self.password)
         self.processes.wait_until(api.healthy, "every component of Airflow is healthy", seconds)
         api.authenticate()
@@ -125,12 +125,12 @@ class AirflowProcesses:
         self, *arguments: str, check: bool = True, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """
-        Run one short ``airflow`` command in the same home.
+        Run an ``airflow`` command in the same home, and wait until it ends.
 
-        :param arguments: what follows ``airflow`` on the command line.
-        :param check: whether a failing command is an error.
+        :param arguments: the command's arguments.
+        :param check: whether to raise an error if the command fails.
         :param environment: more environment variables for this command.
-        :raises RuntimeError: when it fails and ``check`` is set, with the end of its output.
+        :raises RuntimeError: if the command fails and ``check`` is true, with the end of its output.
         """
         done = subprocess.run(
             [sys.executable, "-m", "airflow", *arguments],
@@ -148,7 +148,7 @@ class AirflowProcesses:
         return done
 
     def _settings(self) -> dict[str, str]:
-        """Return the environment: everything on this machine's loopback, and quick instead of thrifty."""
+        """Return the environment: loopback addresses only, and short intervals."""
         secret = secrets.token_urlsafe(64)
         settings = {
             # Airflow 2's SequentialExecutor starts tasks with a bare `airflow`.
@@ -166,13 +166,13 @@ class AirflowProcesses:
             "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-            # Processes that are lost are noticed within seconds.
+            # The scheduler notices lost processes within seconds.
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
-            # Only runs that somebody triggers: unpausing a DAG must not start one for its last schedule.
+            # Unpausing a DAG must not start a run for its last schedule.
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
             "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
@@ -203,6 +203,6 @@ class AirflowProcesses:
         return {**settings, **self.settings}
 
     def _executor(self) -> str:
-        # The tasks of Airflow 2 write to the database themselves, so on SQLite it runs one at a time only.
+        # Tasks of Airflow 2 write to the database themselves, and SQLite allows only one writer.
         one_at_a_time = self.major == 2 and self.database.startswith("sqlite")
         return "SequentialExecutor" if one_at_a_time else "LocalExecutor"

@@ -1,4 +1,4 @@
-"""Child processes that never outlive the one who started them."""
+"""Child processes that do not outlive their parent."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ POLL_SECONDS = 0.25
 
 
 class ChildEndedError(RuntimeError):
-    """A process that should run has ended by itself."""
+    """A process that should be running has ended."""
 
 
 class NotInTimeError(RuntimeError):
-    """Something that was waited for did not come true before its deadline."""
+    """A condition did not come true before its deadline."""
 
 
 def tail(path: Path, lines: int = 30) -> str:
-    """Return the last lines of a log file, or a word in their place when there are none."""
+    """Return the last lines of a log file, or ``(empty)`` if there are none."""
     text = path.read_text(errors="replace") if path.exists() else ""
     return "\n".join(text.splitlines()[-lines:]) or "(empty)"
 
@@ -39,10 +39,10 @@ def end_tree(pid: int, created: float | None = None) -> None:
     """
     End a process, its process group and all its descendants: SIGTERM first, SIGKILL after a while.
 
-    :param pid: the process, leader of a group of its own.
-    :param created: its creation time; where given, a process that got the same id later is left alone.
+    :param pid: the process, which leads its own group.
+    :param created: its creation time; if given, another process that got the same id later is left alone.
     """
-    # A group outlives its leader, and its id is not given to another process meanwhile.
+    # A group can outlive its leader, and the system does not reuse the group's id until then.
     family = {process for process in psutil.process_iter() if _group_of(process) == pid}
     with contextlib.suppress(psutil.NoSuchProcess):
         leader = psutil.Process(pid)
@@ -65,7 +65,7 @@ def _group_of(process: psutil.Process) -> int | None:
 
 
 def _wait_for_end(family: set[psutil.Process]) -> set[psutil.Process]:
-    """Wait a while for processes to end; return those that have not."""
+    """Wait a while for processes to end; return those that still run."""
     deadline = time.monotonic() + STOP_SECONDS
     while (alive := {process for process in family if _alive(process)}) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS / 5)
@@ -73,7 +73,7 @@ def _wait_for_end(family: set[psutil.Process]) -> set[psutil.Process]:
 
 
 def _alive(process: psutil.Process) -> bool:
-    # An orphan stays a zombie for as long as the machine's first process does not collect it.
+    # An orphan stays a zombie until the machine's init process reaps it.
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -81,7 +81,7 @@ def _alive(process: psutil.Process) -> bool:
 
 
 class ChildProcess:
-    """One process in a session of its own, with its output in a file."""
+    """A process in a session of its own that writes its output to a file."""
 
     def __init__(self, name: str, argv: Sequence[str], env: Mapping[str, str], log: Path) -> None:
         self.name = name
@@ -101,18 +101,18 @@ class ChildProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the process still runs."""
+        """Whether the process is running."""
         return self._popen.poll() is None
 
     def wait(self, seconds: float) -> int:
-        """Wait until the process has ended; return its exit status."""
+        """Wait until the process ends; return its exit status."""
         return self._popen.wait(seconds)
 
     def check(self) -> None:
         """
-        Make sure that the process runs.
+        Check that the process is running.
 
-        :raises ChildEndedError: with the end of its output.
+        :raises ChildEndedError: if it has ended, with the end of its output.
         """
         if not self.running:
             status = self._popen.returncode
@@ -121,7 +121,7 @@ class ChildProcess:
             )
 
     def kill(self) -> None:
-        """Send SIGKILL to the process and everything it started, as a crash of the machine would."""
+        """Send SIGKILL to the process and its descendants."""
         family = {psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)}
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -130,16 +130,16 @@ class ChildProcess:
         _wait_for_end(family)
 
     def stop(self) -> None:
-        """End the process and everything it started."""
+        """End the process and its descendants, SIGTERM first."""
         end_tree(self.pid, self.created)
         self._popen.wait(STOP_SECONDS)
 
 
 class ChildProcesses:
     """
-    All processes of one demo or one test, ended when the block is left, however it is left.
+    All processes of a demo or a test. They end with the block, however it ends.
 
-    SIGTERM is turned into an ordinary exit meanwhile, so that it ends the children too.
+    Inside the block, SIGTERM exits this process normally, so that the children end too.
     """
 
     def __init__(self, logs: Path) -> None:
@@ -172,7 +172,7 @@ class ChildProcesses:
         return child
 
     def stop_all(self) -> None:
-        """End all of them at once, the newest first."""
+        """End all processes in parallel, the newest first."""
         stopping = [threading.Thread(target=child.stop) for child in reversed(self.children.values())]
         for thread in stopping:
             thread.start()
@@ -181,29 +181,29 @@ class ChildProcesses:
         self.children.clear()
 
     def release(self) -> list[ChildProcess]:
-        """Let go of all of them: they go on running when the block is left."""
+        """Return all processes and let them outlive the block."""
         released = list(self.children.values())
         self.children.clear()
         return released
 
     def check(self) -> None:
         """
-        Make sure that all of them run.
+        Check that all processes are running.
 
-        :raises ChildEndedError: for the first that does not.
+        :raises ChildEndedError: for the first one that has ended.
         """
         for child in self.children.values():
             child.check()
 
     def wait_until(self, condition: Callable[[], T | None], what: str, seconds: float) -> T:
         """
-        Wait until ``condition`` returns something true, and return that.
+        Wait until ``condition`` returns a true value, and return that value.
 
-        :param condition: asked several times a second; OSError counts as "not yet".
-        :param what: completes the sentence "... did not come true".
+        :param condition: called several times a second; an OSError means "not yet".
+        :param what: describes the condition, for the error message.
         :param seconds: how long to wait at most.
-        :raises ChildEndedError: when one of the processes ends meanwhile.
-        :raises NotInTimeError: when the time is over, with the end of every log.
+        :raises ChildEndedError: if one of the processes ends before that.
+        :raises NotInTimeError: if the condition is not true in time, with the end of every log.
         """
         deadline = time.monotonic() + seconds
         last_error: OSError | None = None

@@ -1,4 +1,4 @@
-"""The emulator as a process of its own."""
+"""Runs the emulator as a separate process."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def start_emulator(
     processes: ChildProcesses, data_dir: Path, *, time_scale: float = 1.0, port: int = 0
 ) -> EmulatorControl:
     """
-    Start an emulator with a key that nobody else knows, and wait until it listens.
+    Start an emulator with a random API key, and wait until it listens.
 
-    :param data_dir: where it keeps its state.
-    :param time_scale: how much faster than real time its jobs are.
-    :param port: where it listens; 0 for any free port.
-    :raises NotInTimeError: when it does not come up, with the end of its log.
+    :param data_dir: the folder for its state.
+    :param time_scale: how much faster than real time its jobs run.
+    :param port: the port that it listens on; 0 for any free port.
+    :raises NotInTimeError: if it does not come up, with the end of its log.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     api_key = f"sk_{secrets.token_urlsafe(24)}"
@@ -42,12 +42,12 @@ def start_emulator(
         match = re.search(r"listening on (\S+)", child.log.read_text(errors="replace"))
         return match and match[1]
 
-    base_url = processes.wait_until(announced, "the emulator says where it listens", 60)
+    base_url = processes.wait_until(announced, "the emulator listens", 60)
     return EmulatorControl(base_url.rpartition("/")[0], api_key=api_key)
 
 
 def job_metrics(emulator: EmulatorControl, job_id: str) -> list[dict[str, Any]]:
-    """Return a job's checkpoints, asked for as any client of the API does."""
+    """Return a job's checkpoints through the public API."""
     with requests.Session() as session:
         session.trust_env = False
         answer = session.get(

@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness.child_processes import ChildEndedError, ChildProcesses, NotInTimeError
 
-# Says its own process id and that of a child which has left its process group.
+# Prints its own process id and that of a child that has left its process group.
 FAMILY = """
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
@@ -28,7 +28,7 @@ def family_of(processes: ChildProcesses, log: Path) -> list[int]:
     def announced() -> list[int]:
         return [int(word) for word in log.read_text().split()[1:]]
 
-    return processes.wait_until(announced, "the family is complete", 60)
+    return processes.wait_until(announced, "the family has announced itself", 60)
 
 
 def running(pids: list[int]) -> list[int]:
@@ -37,7 +37,7 @@ def running(pids: list[int]) -> list[int]:
     ]
 
 
-def test_leaving_the_block_ends_the_whole_family(tmp_path: Path) -> None:
+def test_end_of_block_ends_all_descendants(tmp_path: Path) -> None:
     with ChildProcesses(tmp_path) as processes:
         child = processes.start("family", python(FAMILY), os.environ)
         family = family_of(processes, child.log)
@@ -45,7 +45,7 @@ def test_leaving_the_block_ends_the_whole_family(tmp_path: Path) -> None:
     assert running(family) == []
 
 
-def test_leaving_the_block_ends_what_a_dead_process_has_left(tmp_path: Path) -> None:
+def test_end_of_block_ends_orphans_of_a_killed_process(tmp_path: Path) -> None:
     with ChildProcesses(tmp_path) as processes:
         child = processes.start("family", python(FAMILY.replace("start_new_session=True", "")), os.environ)
         leader, orphan = family_of(processes, child.log)
@@ -55,7 +55,7 @@ def test_leaving_the_block_ends_what_a_dead_process_has_left(tmp_path: Path) -> 
     assert running([orphan]) == []
 
 
-def test_kill_ends_the_whole_family(tmp_path: Path) -> None:
+def test_kill_ends_all_descendants(tmp_path: Path) -> None:
     with ChildProcesses(tmp_path) as processes:
         child = processes.start("family", python(FAMILY), os.environ)
         family = family_of(processes, child.log)
@@ -63,7 +63,7 @@ def test_kill_ends_the_whole_family(tmp_path: Path) -> None:
         assert running(family) == []
 
 
-def test_sigterm_ends_the_whole_family(tmp_path: Path) -> None:
+def test_sigterm_ends_all_descendants(tmp_path: Path) -> None:
     parent_code = f"""
 import os, sys, time
 from pathlib import Path
@@ -83,7 +83,7 @@ with ChildProcesses(Path({str(tmp_path / "inner")!r})) as processes:
         processes.release()
 
 
-def test_released_processes_run_on(tmp_path: Path) -> None:
+def test_released_processes_outlive_the_block(tmp_path: Path) -> None:
     with ChildProcesses(tmp_path) as processes:
         processes.start("sleeper", python("import time; time.sleep(600)"), os.environ)
         (child,) = processes.release()
@@ -94,14 +94,14 @@ def test_released_processes_run_on(tmp_path: Path) -> None:
     assert not child.running
 
 
-def test_a_child_that_ends_is_an_error_with_its_last_words(tmp_path: Path) -> None:
+def test_wait_until_raises_with_the_log_of_a_child_that_ended(tmp_path: Path) -> None:
     with ChildProcesses(tmp_path) as processes:
         processes.start("short", python("raise SystemExit('no such port')"), os.environ)
         with pytest.raises(ChildEndedError, match=r"short ended with status 1[\s\S]*no such port"):
             processes.wait_until(lambda: None, "never", 60)
 
 
-def test_what_does_not_come_true_is_an_error_with_its_reason(tmp_path: Path) -> None:
+def test_wait_until_raises_with_the_last_error_at_its_deadline(tmp_path: Path) -> None:
     def refused() -> None:
         raise ConnectionRefusedError("nobody listens")
 
@@ -112,7 +112,7 @@ def test_what_does_not_come_true_is_an_error_with_its_reason(tmp_path: Path) -> 
         processes.wait_until(refused, "Airflow is up", 0.1)
 
 
-def test_a_reused_process_id_is_left_alone() -> None:
+def test_end_tree_leaves_a_reused_process_id_alone() -> None:
     from tests.harness.child_processes import end_tree
 
     stranger = subprocess.Popen(python("import time; time.sleep(600)"), start_new_session=True)

@@ -25,10 +25,13 @@ FAULTS = Path(__file__).resolve().parent / "dags"
 @dataclass(frozen=True)
 class System:
     """
-    :param processes: all processes, and waiting for something while they run.
+    The running Airflow and emulator.
+
+    :param processes: all processes.
     :param airflow: Airflow's processes.
-    :param api: its REST API.
-    :param emulator: the controls of the service that ``atai_default`` leads to.
+    :param api: Airflow's REST API.
+    :param emulator: the controls of the service that ``atai_default`` connects to.
+    :param emulator_data: the folder with the emulator's state.
     """
 
     processes: ChildProcesses
@@ -38,13 +41,13 @@ class System:
     emulator_data: Path
 
     def restart_emulator(self) -> None:
-        """Kill the emulator, and start it again at the same address with the state that it left."""
+        """Kill the emulator, and restart it at the same address with the same state."""
         self.processes.children.pop("emulator").kill()
         port = self.emulator.root_url.rpartition(":")[2]
         argv = [sys.executable, "-m", "airflow_provider_atai.emulator", "--port", port]
         argv += ["--api-key", self.emulator.api_key]
         self.processes.start("emulator", [*argv, "--data-dir", str(self.emulator_data)], clean_environment())
-        self.processes.wait_until(self.emulator.state, "the emulator answers again", 60)
+        self.processes.wait_until(self.emulator.state, "the emulator responds again", 60)
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +61,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         (dags / "faults").symlink_to(FAULTS)
         settings = {
             "AIRFLOW_CONN_ATAI_DEFAULT": emulator.connection_json,
-            # A triggerer that was killed is given up after a few seconds.
+            # Airflow gives a killed triggerer up after a few seconds.
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
             "ATAI_TEST_GATE": str(home / "gate"),

@@ -1,4 +1,4 @@
-"""What becomes of the job when processes are killed and people clear and mark tasks, on real processes."""
+"""What happens to the job if real processes are killed or people clear and mark tasks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JOBS = "/fine-tune/jobs"
 
 
 class Run:
-    """One run of one of the DAGs, and the job that it makes."""
+    """One run of a DAG, and the job that it creates."""
 
     def __init__(self, system: System, dag: str) -> None:
         self.system = system
@@ -55,9 +55,9 @@ class Run:
     def waits_in_the_triggerer(self) -> None:
         self.reaches("deferred")
         (job,) = self.jobs()
-        looks = f"*{JOBS}/{job['id']}"
+        path = f"*{JOBS}/{job['id']}"
         self.system.emulator.clear_requests()
-        self.until(lambda: self.system.emulator.requests("GET", looks), "the triggerer looks at the job")
+        self.until(lambda: self.system.emulator.requests("GET", path), "the triggerer polls the job")
 
     def kill_task_process(self) -> None:
         process = psutil.Process(self.task()["pid"])
@@ -66,8 +66,8 @@ class Run:
     def posts(self) -> int:
         return len(self.system.emulator.requests("POST", f"*{JOBS}"))
 
-    def ended_by_hand(self) -> list[str]:
-        """Return the stops and cancels that the service was asked for."""
+    def stops_and_cancels(self) -> list[str]:
+        """Return the last segment of every stop and cancel request, in order."""
         return [entry["path"].rpartition("/")[2] for entry in self.system.emulator.requests("PUT")]
 
 
@@ -78,8 +78,8 @@ def start(system: System) -> Any:
     return lambda dag: Run(system, dag)
 
 
-class TestTheWorkerIsKilled:
-    def test_before_the_post_leaves(self, system: System, start: Any) -> None:
+class TestWorkerIsKilled:
+    def test_before_the_post_only_the_next_try_creates_a_job(self, system: System, start: Any) -> None:
         system.emulator.add_fault(method="GET", path=JOB, effect="delay", delay=120, count=1)
         run = start("create")
         run.until(lambda: system.emulator.requests("GET", f"*{JOB}"), "the task looks for its job")
@@ -88,16 +88,16 @@ class TestTheWorkerIsKilled:
         assert run.reaches("success")["try_number"] == 2
         assert (len(run.jobs()), run.posts()) == (1, 1)
 
-    def test_after_the_job_is_made_and_before_the_answer(self, system: System, start: Any) -> None:
+    def test_before_the_response_the_next_try_adopts_the_job(self, system: System, start: Any) -> None:
         system.emulator.add_fault(method="POST", path=JOBS, effect="delay", delay=120, count=1)
         run = start("create")
-        run.until(run.jobs, "the service has made the job")
+        run.until(run.jobs, "the service has created the job")
         run.kill_task_process()
         assert run.reaches("success")["try_number"] == 2
         assert (len(run.jobs()), run.posts()) == (1, 1)
         assert run.api.xcom(run.dag_id, run.run_id, "fine_tune") == run.jobs()[0]["id"]
 
-    def test_after_the_answer_and_before_the_deferral(self, system: System, start: Any) -> None:
+    def test_before_the_deferral_the_next_try_adopts_the_job(self, system: System, start: Any) -> None:
         gate = Path(system.airflow.environment["ATAI_TEST_GATE"])
         gate.touch()
         run = start("held")
@@ -111,18 +111,18 @@ class TestTheWorkerIsKilled:
         assert "so that nobody pays for a second one" in run.api.log(run.dag_id, run.run_id, "fine_tune", 2)
 
 
-class TestTheRestIsKilled:
-    def ends_well(self, run: Run) -> None:
+class TestWaitSurvivesTheKillOf:
+    def ends_in_the_first_try(self, run: Run) -> None:
         run.system.emulator.advance(3600)
         assert run.reaches("success")["try_number"] == 1
-        assert (run.job_statuses(), run.posts(), run.ended_by_hand()) == (["COMPLETED"], 0, [])
+        assert (run.job_statuses(), run.posts(), run.stops_and_cancels()) == (["COMPLETED"], 0, [])
 
     def test_the_triggerer(self, system: System, start: Any) -> None:
         run = start("cancel")
         run.waits_in_the_triggerer()
         system.airflow.kill_component("triggerer")
         system.airflow.start_component("triggerer")
-        self.ends_well(run)
+        self.ends_in_the_first_try(run)
 
     def test_one_of_two_triggerers(self, system: System, start: Any) -> None:
         run = start("cancel")
@@ -132,7 +132,7 @@ class TestTheRestIsKilled:
         try:
             system.airflow.kill_component("triggerer")
             system.emulator.clear_requests()
-            self.ends_well(run)
+            self.ends_in_the_first_try(run)
         finally:
             system.processes.children.pop("second-triggerer").stop()
             system.airflow.start_component("triggerer")
@@ -142,17 +142,17 @@ class TestTheRestIsKilled:
         run.waits_in_the_triggerer()
         system.airflow.kill_component("scheduler")
         system.airflow.start_component("scheduler")
-        self.ends_well(run)
+        self.ends_in_the_first_try(run)
 
     def test_the_service(self, system: System, start: Any) -> None:
         run = start("cancel")
         run.waits_in_the_triggerer()
         system.restart_emulator()
-        self.ends_well(run)
+        self.ends_in_the_first_try(run)
 
 
-class TestAPersonActsOnADeferredTask:
-    def test_a_cleared_task_goes_on_with_its_job(self, system: System, start: Any) -> None:
+class TestPersonActsOnTask:
+    def test_cleared_task_resumes_its_job(self, system: System, start: Any) -> None:
         run = start("cancel")
         run.waits_in_the_triggerer()
         run.api.clear(run.dag_id, run.run_id, "fine_tune")
@@ -160,7 +160,7 @@ class TestAPersonActsOnADeferredTask:
         run.waits_in_the_triggerer()
         system.emulator.advance(3600)
         run.reaches("success")
-        assert (run.job_statuses(), run.posts(), run.ended_by_hand()) == (["COMPLETED"], 0, [])
+        assert (run.job_statuses(), run.posts(), run.stops_and_cancels()) == (["COMPLETED"], 0, [])
 
     @pytest.mark.parametrize(
         "row",
@@ -171,7 +171,7 @@ class TestAPersonActsOnADeferredTask:
             ("success", "cancel", ["cancel"], "CANCELLED"),
         ],
     )
-    def test_a_marked_task_ends_its_job(
+    def test_marked_deferred_task_gets_its_kill_action(
         self, system: System, start: Any, row: tuple[str, str, list[str], str]
     ) -> None:
         mark, action, asked, status = row
@@ -180,60 +180,58 @@ class TestAPersonActsOnADeferredTask:
         system.emulator.advance(60)
         run.api.mark(run.dag_id, run.run_id, "fine_tune", mark)
         run.reaches(mark)
-        trigger_is_gone = "left as it is" if action == "leave" else "Asked the service to"
+        done = "left as it is" if action == "leave" else "Asked the service to"
         run.until(
-            lambda: trigger_is_gone in run.api.log(run.dag_id, run.run_id, "fine_tune"),
-            "the trigger has said what it did",
+            lambda: done in run.api.log(run.dag_id, run.run_id, "fine_tune"),
+            "the trigger has logged its kill action",
         )
         run.until(lambda: run.job_statuses() == [status], f"the job is {status}")
-        assert run.ended_by_hand() == asked
+        assert run.stops_and_cancels() == asked
 
-    def test_a_task_marked_on_the_worker_ends_its_job(self, system: System, start: Any) -> None:
+    def test_task_marked_failed_on_the_worker_cancels_its_job(self, system: System, start: Any) -> None:
         run = start("on_worker")
         run.reaches("running")
-        run.until(lambda: len(run.jobs()) == 1, "the job is there")
+        run.until(lambda: len(run.jobs()) == 1, "the job exists")
         run.api.mark(run.dag_id, run.run_id, "fine_tune", "failed")
         run.until(lambda: run.job_statuses() == ["CANCELLED"], "the job is cancelled")
         assert run.reaches("failed")["try_number"] == 1
 
-    def test_a_worker_that_is_drained_leaves_the_job_to_the_next_try(
-        self, system: System, start: Any
-    ) -> None:
+    def test_drained_worker_leaves_the_job_to_the_next_try(self, system: System, start: Any) -> None:
         run = start("on_worker")
         run.reaches("running")
-        run.until(lambda: len(run.jobs()) == 1, "the job is there")
+        run.until(lambda: len(run.jobs()) == 1, "the job exists")
         supervisor = psutil.Process(run.task()["pid"]).parent()
         assert supervisor is not None
         supervisor.terminate()
         run.until(
             lambda: "left to the next try" in run.api.log(run.dag_id, run.run_id, "fine_tune"),
-            "the task has been told to end",
+            "on_kill has run",
         )
         run.kill_task_process()
         run.until(lambda: run.task()["try_number"] == 2, "the next try begins")
         run.reaches("running")
         system.emulator.advance(3600)
         assert run.reaches("success")["try_number"] == 2
-        assert (run.job_statuses(), run.posts(), run.ended_by_hand()) == (["COMPLETED"], 1, [])
+        assert (run.job_statuses(), run.posts(), run.stops_and_cancels()) == (["COMPLETED"], 1, [])
 
 
 class TestTimeouts:
     @pytest.mark.parametrize(("dag", "asked"), [("timeout", ["stop"]), ("execution_timeout", ["cancel"])])
-    def test_the_job_gets_its_timeout_action(
+    def test_timeout_takes_the_timeout_action(
         self, system: System, start: Any, dag: str, asked: list[str]
     ) -> None:
         run = start(dag)
         assert run.reaches("failed")["try_number"] == 1
-        assert run.ended_by_hand() == asked
+        assert run.stops_and_cancels() == asked
         assert len(run.jobs()) == 1
         assert f"Asked the service to {asked[0]}" in run.api.log(run.dag_id, run.run_id, "fine_tune")
 
 
-class TestWithoutAWorker:
-    def test_the_sensor_starts_and_ends_in_the_triggerer(self, system: System, start: Any) -> None:
+class TestSensorWithoutWorkers:
+    def test_sensor_starts_and_ends_in_the_triggerer(self, system: System, start: Any) -> None:
         run = start("zero_workers")
         run.reaches("deferred", task_id="wait")
-        run.until(lambda: system.emulator.requests("GET", f"*{JOB}")[1:], "the triggerer looks at the job")
+        run.until(lambda: system.emulator.requests("GET", f"*{JOB}")[1:], "the triggerer polls the job")
         system.emulator.advance(3600)
         wait = run.reaches("success", task_id="wait")
         run.reaches("success", task_id="use")
@@ -241,22 +239,22 @@ class TestWithoutAWorker:
         path = job["inference_config_path"]
         assert run.api.xcom(run.dag_id, run.run_id, "wait")["inference_config_path"] == path
         assert run.api.xcom(run.dag_id, run.run_id, "use") == path
-        # Whatever a worker runs has a process id and a host.
+        # A task that ran on a worker has a process id and a host.
         assert (wait["pid"], wait["hostname"], wait["try_number"]) == (None, "", 1)
 
-    def test_a_failed_job_fails_it_after_its_retries(self, system: System, start: Any) -> None:
+    def test_failed_job_fails_the_sensor_after_its_retries(self, system: System, start: Any) -> None:
         system.emulator.set_outcome("FAILED", at=3)
         run = start("zero_workers")
         assert run.reaches("failed", task_id="wait")["try_number"] == 2
         assert run.job_statuses() == ["FAILED"]
 
-    def test_soft_fail_skips_at_the_timeout(self, system: System, start: Any) -> None:
+    def test_soft_fail_skips_the_sensor_at_its_timeout(self, system: System, start: Any) -> None:
         run = start("zero_workers_soft")
         run.reaches("skipped", task_id="wait")
-        assert run.ended_by_hand() == []
+        assert run.stops_and_cancels() == []
         assert len(run.jobs()) == 1
 
-    def test_mapped_sensors(self, system: System, start: Any) -> None:
+    def test_mapped_sensors_wait_for_their_own_jobs(self, system: System, start: Any) -> None:
         from airflow_provider_atai.api.client import AtaiClient
         from airflow_provider_atai.api.fine_tune import FineTuneApi
 

@@ -1,4 +1,4 @@
-"""What Airflow's own commands and its UI know about the provider."""
+"""What Airflow's commands and UI show of the provider."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_providers_hooks_names_the_connection_type(system: System) -> None:
     assert hook["class"] == "airflow_provider_atai.hooks.atai.AtaiHook"
 
 
-def test_connection_form_has_the_fields(system: System) -> None:
+def test_connection_form_has_the_providers_fields(system: System) -> None:
     answer = system.api.session.get(f"{system.airflow.url}/ui/connections/hook_meta", timeout=60)
     assert answer.ok
     (form,) = [form for form in answer.json() if form["connection_type"] == "atai"]
@@ -40,11 +40,11 @@ def test_connection_test_passes_with_a_good_key(system: System) -> None:
 
 
 def test_connection_test_fails_with_a_bad_key(system: System) -> None:
-    bad = {"conn_type": "atai", "host": system.emulator.base_url, "password": "sk_of_nobody"}
+    bad = {"conn_type": "atai", "host": system.emulator.base_url, "password": "sk_unknown"}
     done = system.airflow.command(
         *("connections", "test", "atai_bad"), check=False, AIRFLOW_CONN_ATAI_BAD=json.dumps(bad)
     )
     assert done.returncode == 1
     assert "Connection failed" in done.stdout
     assert "401" in done.stdout
-    assert "sk_of_nobody" not in done.stdout + done.stderr
+    assert "sk_unknown" not in done.stdout + done.stderr

@@ -15,10 +15,10 @@ DAG_ID = "atai_scheduled_retraining"
 SECONDS = 120
 
 
-def test_uploads_creates_waits_in_the_triggerer_and_hands_over(system: System) -> None:
+def test_retraining_uploads_creates_waits_in_the_triggerer_and_hands_over(system: System) -> None:
     api, emulator, wait_until = system.api, system.emulator, system.processes.wait_until
     emulator.reset()
-    # The job stands still until the waiting has been seen.
+    # The job must not end before the test has seen the task wait.
     emulator.pause()
     wait_until(lambda: api.dag(DAG_ID), "Airflow knows the DAG", SECONDS)
     assert api.import_errors() == []
@@ -32,14 +32,14 @@ def test_uploads_creates_waits_in_the_triggerer_and_hands_over(system: System) -
     (job,) = emulator.jobs()
     wait_until(
         lambda: emulator.requests(method="GET", path=f"*/fine-tune/jobs/{job['id']}")[2:],
-        "the triggerer looks at the job again and again",
+        "the triggerer polls the job repeatedly",
         SECONDS,
     )
     assert states()["wait"] == "deferred"
     assert states()["hand_over"] is None
 
     emulator.advance(3600)
-    wait_until(lambda: api.run_state(DAG_ID, run_id) in ("success", "failed"), "the run is over", SECONDS)
+    wait_until(lambda: api.run_state(DAG_ID, run_id) in ("success", "failed"), "the run has ended", SECONDS)
 
     assert states() == dict.fromkeys(
         ("upload_train", "upload_eval", "fine_tune", "wait", "hand_over"), "success"

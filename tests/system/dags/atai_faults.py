@@ -1,4 +1,4 @@
-"""DAGs for the tests that kill, clear and time out tasks; each trains on ``train.csv``."""
+"""DAGs for the tests that kill, clear and time out tasks. Each trains on ``train.csv``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WAITS = {"wait_for_completion": True, "deferrable": True, "poll_interval": 1, **
 
 
 class HeldBeforeDeferral(CreateFineTuneJobOperator):
-    """Halts between the service's answer and the deferral, while the test keeps a file in place."""
+    """Halts between the service's response and the deferral until the test deletes a file."""
 
     def defer(self, **arguments: Any) -> Any:
         gate = Path(os.environ["ATAI_TEST_GATE"])
