@@ -10,18 +10,15 @@ from airflow_provider_atai.api.base_url import DEFAULT_BASE_URL
 CONNECTION_TYPE = "atai"
 
 _INTEGRATION = "Archetype AI"
-_PLACEHOLDERS = {
-    "host": DEFAULT_BASE_URL,
-    "password": "sk_... (left empty: ATAI_API_KEY of the worker and the triggerer)",
-}
-_HIDDEN_FIELDS = ["login", "port", "schema"]
-_RELABELING = {"host": "API base URL", "password": "API key"}
 
 # The shape that AtaiHook.get_ui_field_behaviour() returns; Airflow before 3.2 asks the hook.
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
-    "hidden_fields": _HIDDEN_FIELDS,
-    "relabeling": _RELABELING,
-    "placeholders": _PLACEHOLDERS,
+    "hidden_fields": ["login", "port", "schema"],
+    "relabeling": {"host": "API base URL", "password": "API key"},
+    "placeholders": {
+        "host": DEFAULT_BASE_URL,
+        "password": "sk_... (left empty: ATAI_API_KEY of the worker and the triggerer)",
+    },
 }
 
 _CONN_FIELDS: dict[str, Any] = {
@@ -64,22 +61,10 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["ai"],
             }
         ],
-        "hooks": [{"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_atai.hooks.atai"]}],
-        "operators": [
-            {
-                "integration-name": _INTEGRATION,
-                "python-modules": [
-                    "airflow_provider_atai.operators.datasets",
-                    "airflow_provider_atai.operators.fine_tune",
-                ],
-            }
-        ],
-        "sensors": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_atai.sensors.fine_tune"]}
-        ],
-        "triggers": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_atai.triggers.fine_tune"]}
-        ],
+        "hooks": _modules("hooks.atai"),
+        "operators": _modules("operators.datasets", "operators.fine_tune"),
+        "sensors": _modules("sensors.fine_tune"),
+        "triggers": _modules("triggers.fine_tune"),
         "connection-types": [
             {
                 "connection-type": CONNECTION_TYPE,
@@ -87,11 +72,14 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "airflow_provider_atai.hooks.atai.AtaiHook",
                 "conn-fields": _CONN_FIELDS,
                 "ui-field-behaviour": {
-                    "hidden-fields": _HIDDEN_FIELDS,
-                    "relabeling": _RELABELING,
-                    "placeholders": _PLACEHOLDERS,
+                    key.replace("_", "-"): value for key, value in UI_FIELD_BEHAVIOUR.items()
                 },
             }
         ],
         "extra-links": ["airflow_provider_atai.links.fine_tune.FineTuneJobLink"],
     }
+
+
+def _modules(*names: str) -> list[dict[str, Any]]:
+    modules = [f"airflow_provider_atai.{name}" for name in names]
+    return [{"integration-name": _INTEGRATION, "python-modules": modules}]

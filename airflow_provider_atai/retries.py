@@ -19,13 +19,14 @@ ADOPTS_THE_JOB = "A retry of this task adopts the same job; it does not start a 
 POLLS_AGAIN = "A retry of this sensor polls the same job again."
 
 _ERRORS = "airflow_provider_atai.errors"
+_CAN_STILL_CHANGE = (Ending.UNREACHABLE, Ending.NO_MODEL)
 
 
 def retry_of_owner(ending: Ending) -> str:
     """Return what a retry of the task that owns a job does after its wait has ended like this."""
     if ending.upper() in ENDED_WITHOUT_MODEL:
         return "A retry of this task starts a new job, which is paid for again."
-    if _can_still_change(ending):
+    if ending in _CAN_STILL_CHANGE:
         return ADOPTS_THE_JOB
     if ending is Ending.TIMED_OUT:
         return "The task is not retried."
@@ -34,15 +35,11 @@ def retry_of_owner(ending: Ending) -> str:
 
 def retry_of_sensor(ending: Ending) -> str:
     """Return what a retry of a sensor does after its wait has ended like this."""
-    if _can_still_change(ending):
+    if ending in _CAN_STILL_CHANGE:
         return POLLS_AGAIN
     if ending is Ending.TIMED_OUT:
         return "It may still run and bill. A sensor's timeout is not retried."
     return "A retry of this sensor cannot change that: it polls the same job."
-
-
-def _can_still_change(ending: Ending) -> bool:
-    return ending in (Ending.UNREACHABLE, Ending.NO_MODEL)
 
 
 def task_failure(error: FineTuneJobError) -> Exception:
@@ -56,10 +53,7 @@ def task_failure(error: FineTuneJobError) -> Exception:
 
 @contextmanager
 def failing_at_once(
-    what: str,
-    *,
-    note: str,
-    final: type[Exception] | tuple[type[Exception], ...] = PermanentError,
+    what: str, *, note: str = "", final: type[Exception] | tuple[type[Exception], ...] = PermanentError
 ) -> Iterator[None]:
     """
     Fail the task without another try if a retry cannot help.
@@ -74,7 +68,8 @@ def failing_at_once(
     except final as error:
         raise AirflowFailException(f"{what} A retry cannot help: {error}") from error
     except AtaiError as error:
-        error.add_note(note)
+        if note:
+            error.add_note(note)
         raise
 
 

@@ -22,12 +22,22 @@ def check_at_parse_time(*, name: Any, datasets: Any, model: Any, job_id: Any, re
             "reattach=False makes a new job in each try, which a job_id of your own cannot name. Leave one "
             "of them out."
         )
-    check_request(
-        name=_known(name),
-        datasets=_known_datasets(datasets),
-        model=_known(model),
-        job_id=_known(job_id),
-    )
+    known = {"name": _known(name), "model": _known(model), "job_id": _known(job_id)}
+    check_request(**known, datasets=_known_datasets(datasets))
+
+
+def check_deferrable(deferrable: bool, *, waits: bool, default: bool) -> None:
+    """
+    Check that a task which is told to wait in the triggerer waits at all.
+
+    :param default: what Airflow's own setting says of every task, which is fine for one that does not wait.
+    :raises ValueError: it does not wait.
+    """
+    if deferrable and not waits and not default:
+        raise ValueError(
+            "deferrable=True has no effect on a task that does not wait. Add wait_for_completion=True, "
+            "or wait with FineTuneJobSensor(job_id=..., deferrable=True)."
+        )
 
 
 def _known(value: Any, stand_in: Any = "templated") -> Any:

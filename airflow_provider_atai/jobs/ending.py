@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneApi, FineTuneJob
 
 # Airflow kills a task, or gives up on a trigger, that takes too long to end: the last call must be short.
-KILL_TIMEOUT = 10.0
+_KILL_TIMEOUT = 10.0
 
 JobAction = Literal["cancel", "stop", "leave"]
 ACTIONS: tuple[JobAction, ...] = ("cancel", "stop", "leave")
@@ -46,8 +46,7 @@ def end_job(
     action: JobAction,
     *,
     log: logging.Logger,
-    timeout: float | None = None,
-    max_attempts: int | None = None,
+    killed: bool = False,
 ) -> str:
     """
     Do to a job what the DAG author chose.
@@ -56,30 +55,23 @@ def end_job(
     :param job_id: the job.
     :param action: what to do.
     :param log: the task's logger.
-    :param timeout: seconds for the call, None for the connection's.
-    :param max_attempts: how often the call may be repeated, None for the client's default.
+    :param killed: whether the task is killed, so that one short attempt has to do.
     :return: a sentence for the log and the error message. It never raises, because the task is ending
         anyway.
     """
     if action == "leave":
         sentence = f"Job {job_id} was left as it is: it goes on running and billing."
     else:
-        _, sentence = _end(owner, job_id, action, timeout=timeout, max_attempts=max_attempts)
+        _, sentence = _end(owner, job_id, action, killed=killed)
     log.info("%s", sentence)
     return sentence
 
 
 def end_last_job(
-    owner: HasFineTuneApi,
-    job_ids: Iterable[str],
-    action: JobAction,
-    *,
-    log: logging.Logger,
-    timeout: float | None = None,
-    max_attempts: int | None = None,
+    owner: HasFineTuneApi, job_ids: Iterable[str], action: JobAction, *, log: logging.Logger
 ) -> None:
     """
-    Do to a job what the DAG author chose if only candidates for its id are known.
+    Do to the job of a killed task what the DAG author chose if only candidates for its id are known.
 
     The other parameters are those of :func:`end_job`.
 
@@ -90,7 +82,7 @@ def end_last_job(
         log.info("The task's job, if there is one, is left as it is: it goes on running and billing.")
         return
     for job_id in job_ids:
-        job, sentence = _end(owner, job_id, action, timeout=timeout, max_attempts=max_attempts)
+        job, sentence = _end(owner, job_id, action, killed=True)
         log.info("%s", sentence)
         if job is None or job.status not in ENDED_WITHOUT_MODEL:
             return
@@ -114,15 +106,12 @@ def request_end(api: FineTuneApi, job_id: str, action: Literal["cancel", "stop"]
 
 
 def _end(
-    owner: HasFineTuneApi,
-    job_id: str,
-    action: Literal["cancel", "stop"],
-    *,
-    timeout: float | None,
-    max_attempts: int | None,
+    owner: HasFineTuneApi, job_id: str, action: Literal["cancel", "stop"], *, killed: bool
 ) -> tuple[FineTuneJob | None, str]:
     try:
-        api = owner.fine_tune.with_options(timeout=timeout, max_attempts=max_attempts)
+        api = owner.fine_tune
+        if killed:
+            api = api.with_options(timeout=_KILL_TIMEOUT, max_attempts=1)
         job = request_end(api, job_id, action)
     except Exception as error:
         if isinstance(error, AtaiNotFoundError):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from airflow_provider_atai.errors import TaskKilledError
-from airflow_provider_atai.jobs.ending import KILL_TIMEOUT, HasFineTuneApi, JobAction, end_last_job
+from airflow_provider_atai.jobs.ending import HasFineTuneApi, JobAction, end_last_job
 
 _KILLED = "This task was killed while it was creating its fine-tune job."
 
@@ -73,16 +73,9 @@ class KillSwitch:
             if self._action != "leave" and self._reattach and is_tried_again():
                 self._log.info("This task is tried again. Its job is left to the next try.")
                 return
-            end_last_job(
-                # The interrupted code may be in the middle of a call of the task's own hook, or of asking
-                # Airflow for the connection. A clone uses neither.
-                hook.clone(),
-                self._ids,
-                self._action,
-                log=self._log,
-                timeout=KILL_TIMEOUT,
-                max_attempts=1,
-            )
+            # The interrupted code may be in the middle of a call of the task's own hook, or of asking
+            # Airflow for the connection. A clone uses neither.
+            end_last_job(hook.clone(), self._ids, self._action, log=self._log)
 
         self._end = end
         end()

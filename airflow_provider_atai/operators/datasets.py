@@ -45,6 +45,7 @@ class UploadDatasetOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("path", "name", "split", "file_id", "atai_conn_id")
     ui_color = "#e3f4ea"
+    hook = cached_property(lambda task: AtaiHook(task.atai_conn_id))
 
     def __init__(
         self,
@@ -65,11 +66,6 @@ class UploadDatasetOperator(BaseOperator):
         self.file_id = file_id
         self.validate = validate
         self.atai_conn_id = atai_conn_id
-
-    @cached_property
-    def hook(self) -> AtaiHook:
-        """The hook for the connection."""
-        return AtaiHook(self.atai_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check all files, store the missing ones, and return the dataset."""
@@ -111,6 +107,7 @@ class DeleteDatasetOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("file_ids", "atai_conn_id")
     ui_color = "#f2f2f2"
+    hook = cached_property(lambda task: AtaiHook(task.atai_conn_id))
 
     def __init__(
         self,
@@ -129,17 +126,10 @@ class DeleteDatasetOperator(BaseOperator):
         self.atai_conn_id = atai_conn_id
         self.ignore_missing = ignore_missing
 
-    @cached_property
-    def hook(self) -> AtaiHook:
-        """The hook for the connection."""
-        return AtaiHook(self.atai_conn_id)
-
     def execute(self, context: Context) -> None:
         """Delete what can be deleted, then report what could not."""
-        try:
+        with failing_at_once("Nothing was deleted.", final=ValueError):
             file_ids = file_ids_of(normalise_rendered(self.file_ids))
-        except ValueError as error:
-            raise AirflowFailException(f"Nothing was deleted. A retry cannot help: {error}") from error
         if not file_ids:
             self.log.info("There are no files to delete.")
             return

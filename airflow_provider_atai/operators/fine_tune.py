@@ -21,7 +21,7 @@ from airflow_provider_atai.compat.task_state import broken_deferral, is_tried_ag
 from airflow_provider_atai.compat.task_store import pushed_job, remember_job, superseded_job
 from airflow_provider_atai.errors import AtaiResponseError, PermanentError
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.jobs.arguments import check_at_parse_time
+from airflow_provider_atai.jobs.arguments import check_at_parse_time, check_deferrable
 from airflow_provider_atai.jobs.ending import JobAction, check_action, end_job, request_end
 from airflow_provider_atai.jobs.identity import job_ids
 from airflow_provider_atai.jobs.kill import KillSwitch
@@ -40,16 +40,7 @@ if TYPE_CHECKING:
     from airflow_provider_atai.compat.sdk import Context
 
 
-class _AtaiOperator(BaseOperator):
-    atai_conn_id: str
-
-    @cached_property
-    def hook(self) -> AtaiHook:
-        """The hook for the connection."""
-        return AtaiHook(self.atai_conn_id)
-
-
-class CreateFineTuneJobOperator(_AtaiOperator):
+class CreateFineTuneJobOperator(BaseOperator):
     """
     Create a fine-tune job, once per DAG run and set of inputs, and wait for it if asked to.
 
@@ -88,6 +79,7 @@ class CreateFineTuneJobOperator(_AtaiOperator):
     template_fields_renderers = {"datasets": "json"}
     operator_extra_links = (FineTuneJobLink(),)
     ui_color = "#e3e8fb"
+    hook = cached_property(lambda task: AtaiHook(task.atai_conn_id))
     job_page_url: str | None = None
     _ti: Any = None
 
@@ -116,11 +108,7 @@ class CreateFineTuneJobOperator(_AtaiOperator):
         seconds_of(timeout, "timeout")
         seconds_of(poll_interval, "poll_interval")
         defers_anyway = conf.getboolean("operators", "default_deferrable", fallback=False)
-        if deferrable and not wait_for_completion and not defers_anyway:
-            raise ValueError(
-                "deferrable=True has no effect on a task that does not wait. Add wait_for_completion=True, "
-                "or wait with FineTuneJobSensor(job_id=..., deferrable=True)."
-            )
+        check_deferrable(deferrable, waits=wait_for_completion, default=defers_anyway)
         self.name = name
         self.datasets = datasets
         self.model = model
@@ -210,9 +198,7 @@ class CreateFineTuneJobOperator(_AtaiOperator):
     def _submit(self, context: Context) -> FineTuneJob:
         request, ids = self._identify(context)
         superseded = superseded_job(context, ids) if self.reattach else None
-        note = (
-            "A job may have been created. A retry looks for it before it creates one, so nobody pays twice."
-        )
+        note = "A job may exist by now. A retry looks for it before it creates one, so nobody pays twice."
         with failing_at_once("This try created no fine-tune job.", note=note):
             end_superseded(self.hook, superseded, self.kill_action, log=log_of(self))
             return submit_job(
@@ -241,12 +227,9 @@ class CreateFineTuneJobOperator(_AtaiOperator):
         self.job_id = normalise_rendered(self.job_id)
         self.datasets = normalise_rendered(self.datasets)
         request = {"name": self.name, "datasets": self.datasets, "model": normalise_rendered(self.model)}
-        try:
+        wrong = "No fine-tune job was created, because its arguments are wrong."
+        with failing_at_once(wrong, final=ValueError):
             check_request(**request, job_id=self.job_id)
-        except ValueError as error:
-            raise AirflowFailException(
-                f"No fine-tune job was created, because its arguments are wrong: {error}"
-            ) from error
         if self.job_id is None:
             ids = job_ids(context["ti"], build_request(**request), new_in_each_try=not self.reattach)
         else:
@@ -270,9 +253,10 @@ class CreateFineTuneJobOperator(_AtaiOperator):
         raise task_failure(result.error(advice))
 
 
-class _EndFineTuneJobOperator(_AtaiOperator):
+class _EndFineTuneJobOperator(BaseOperator):
     template_fields: Sequence[str] = ("job_id", "atai_conn_id")
     ui_color = "#fbe9e3"
+    hook = cached_property(lambda task: AtaiHook(task.atai_conn_id))
     _action: Literal["cancel", "stop"]
 
     def __init__(self, *, job_id: str, atai_conn_id: str = AtaiHook.default_conn_name, **kwargs: Any) -> None:
@@ -320,10 +304,7 @@ class CancelFineTuneJobOperator(_EndFineTuneJobOperator):
     As a teardown it makes sure that nothing goes on billing. XCom ``return_value`` is the job's status in the
     service's response, usually ``CANCELLED``.
 
-    :param job_id: the job; if it is None, because no job was made, this task is skipped. (templated)
-    :param atai_conn_id: the connection. (templated)
-    :raises AirflowFailException: a retry cannot help: no such job, or no permission.
-    :raises AtaiError: the service could not be reached; a retry asks again.
+    Its parameters and errors are those of :class:`StopFineTuneJobOperator`.
     """
 
     _action = "cancel"

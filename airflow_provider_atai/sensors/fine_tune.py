@@ -11,7 +11,6 @@ from airflow_provider_atai.api.job_request import check_job_id
 from airflow_provider_atai.compat.rendering import is_dynamic, triggerer_template
 from airflow_provider_atai.compat.sdk import (
     TRIGGERERS_RUN_WHOLE_TASKS,
-    AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseOperator,
@@ -24,7 +23,7 @@ from airflow_provider_atai.compat.task_state import broken_deferral
 from airflow_provider_atai.compat.task_store import first_try_start
 from airflow_provider_atai.errors import AtaiResponseError
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.retries import POLLS_AGAIN, retry_of_sensor, task_failure
+from airflow_provider_atai.retries import POLLS_AGAIN, failing_at_once, retry_of_sensor, task_failure
 from airflow_provider_atai.waiting.deadline import BACKSTOP_MARGIN, seconds_before_airflow, wait_deadline
 from airflow_provider_atai.waiting.on_worker import poke_job, utcnow
 from airflow_provider_atai.waiting.policy import Ending, WaitLimits
@@ -70,6 +69,7 @@ class FineTuneJobSensor(BaseSensorOperator):
 
     template_fields: Sequence[str] = ("job_id", "atai_conn_id")
     ui_color = "#e3f5ec"
+    hook = cached_property(lambda task: AtaiHook(task.atai_conn_id))
 
     def __init__(
         self,
@@ -107,17 +107,10 @@ class FineTuneJobSensor(BaseSensorOperator):
         if self.start_from_trigger:
             self.start_trigger_args = self._start_trigger_args(rendered_there)
 
-    @cached_property
-    def hook(self) -> AtaiHook:
-        """The hook for the connection."""
-        return AtaiHook(self.atai_conn_id)
-
     def execute(self, context: Context) -> Any:
         """Wait for the job, in the sensor's mode."""
-        try:
+        with failing_at_once("There is no job to wait for.", final=ValueError):
             check_job_id(self.job_id)
-        except ValueError as error:
-            raise AirflowFailException(f"There is no job to wait for: {error}") from error
         if self.deferrable:
             from airflow_provider_atai.triggers.fine_tune import deferral
 
@@ -171,11 +164,7 @@ class FineTuneJobSensor(BaseSensorOperator):
         )
         return StartTriggerArgs(
             trigger_cls="airflow_provider_atai.triggers.fine_tune.FineTuneJobTrigger",
-            trigger_kwargs={
-                **self._trigger_arguments(),
-                "job_id": job_id,
-                "before_timeout": before_timeout,
-            },
+            trigger_kwargs={**self._trigger_arguments(), "job_id": job_id, "before_timeout": before_timeout},
             next_method="execute_complete",
             next_kwargs=None,
             timeout=timedelta(seconds=self.timeout) + BACKSTOP_MARGIN,

@@ -16,7 +16,7 @@ from airflow_provider_atai.compat.sdk import log_of
 from airflow_provider_atai.compat.task_state import push_xcom, read_task_state, was_cleared
 from airflow_provider_atai.errors import AtaiError
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.jobs.ending import KILL_TIMEOUT, JobAction, end_job
+from airflow_provider_atai.jobs.ending import JobAction, end_job
 from airflow_provider_atai.waiting.deadline import backstop
 from airflow_provider_atai.waiting.on_worker import finish, utcnow
 from airflow_provider_atai.waiting.policy import (
@@ -110,7 +110,9 @@ class FineTuneJobTrigger(BaseTrigger):
         else:
             result = await self._wait()
         if self.end_task and await self._end_task(result):
-            yield _task_success()
+            from airflow.triggers.base import TaskSuccessEvent
+
+            yield TaskSuccessEvent()
         else:
             yield TriggerEvent(result.to_event())  # type: ignore[no-untyped-call]
 
@@ -132,28 +134,19 @@ class FineTuneJobTrigger(BaseTrigger):
         try:
             await hook.aload_settings()
             await asyncio.to_thread(
-                end_job,
-                hook,
-                self.job_id,
-                self.kill_action,
-                log=log_of(self),
-                timeout=KILL_TIMEOUT,
-                max_attempts=1,
+                end_job, hook, self.job_id, self.kill_action, log=log_of(self), killed=True
             )
         finally:
             hook.forget_connection()
 
     async def _wait(self) -> WaitResult:
-        watch = JobWatch(
-            self.job_id,
-            limits=WaitLimits(
-                poll_interval=self.poll_interval,
-                deadline=self._deadline(),
-                outage_tolerance=self.outage_tolerance,
-                known_to_exist=self.known_to_exist,
-            ),
-            log=log_of(self),
+        limits = WaitLimits(
+            poll_interval=self.poll_interval,
+            deadline=self._deadline(),
+            outage_tolerance=self.outage_tolerance,
+            known_to_exist=self.known_to_exist,
         )
+        watch = JobWatch(self.job_id, limits=limits, log=log_of(self))
         while True:
             hook = AtaiHook(self.atai_conn_id)
             try:
@@ -222,9 +215,3 @@ def deferral(*, deadline: datetime | None, **arguments: Any) -> dict[str, Any]:
         "kwargs": {"job_id": arguments["job_id"]},
         "timeout": backstop(deadline, utcnow()),
     }
-
-
-def _task_success() -> TriggerEvent:
-    from airflow.triggers.base import TaskSuccessEvent
-
-    return TaskSuccessEvent()
