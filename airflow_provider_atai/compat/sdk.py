@@ -77,6 +77,11 @@ _HOMES: dict[str, tuple[str, ...]] = {
 }
 
 
+def deferrable_by_default() -> bool:
+    """Return Airflow's own setting of whether tasks wait in the triggerer."""
+    return bool(__getattr__("conf").getboolean("operators", "default_deferrable", fallback=False))
+
+
 def log_of(task: Any) -> logging.Logger:
     """Return the logger of an operator or a trigger as the type that all Airflow versions agree on."""
     log: logging.Logger = task.log

@@ -176,6 +176,11 @@ class AtaiHook(BaseHook):
         return settings
 
 
+def hook_of(task: Any) -> AtaiHook:
+    """Return the hook for the connection that an operator or a sensor names."""
+    return AtaiHook(task.atai_conn_id)
+
+
 @contextmanager
 def _reading(conn_id: str) -> Iterator[None]:
     try:

@@ -12,7 +12,7 @@ from airflow_provider_atai.compat.sdk import AirflowFailException, BaseOperator,
 from airflow_provider_atai.datasets.files import check_file_id, inspect_file, suffix_of
 from airflow_provider_atai.datasets.store import DatasetStore
 from airflow_provider_atai.errors import AtaiError, AtaiNotFoundError, PermanentError
-from airflow_provider_atai.hooks.atai import AtaiHook
+from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
 from airflow_provider_atai.retries import failing_at_once
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class UploadDatasetOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("path", "name", "split", "file_id", "atai_conn_id")
     ui_color = "#e3f4ea"
-    hook = cached_property(lambda task: AtaiHook(task.atai_conn_id))
+    hook = cached_property(hook_of)
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class DeleteDatasetOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("file_ids", "atai_conn_id")
     ui_color = "#f2f2f2"
-    hook = cached_property(lambda task: AtaiHook(task.atai_conn_id))
+    hook = cached_property(hook_of)
 
     def __init__(
         self,

@@ -14,13 +14,13 @@ from airflow_provider_atai.compat.sdk import (
     AirflowFailException,
     AirflowSkipException,
     BaseOperator,
-    conf,
+    deferrable_by_default,
     log_of,
 )
 from airflow_provider_atai.compat.task_state import broken_deferral, is_tried_again
 from airflow_provider_atai.compat.task_store import pushed_job, remember_job, superseded_job
 from airflow_provider_atai.errors import AtaiResponseError, PermanentError
-from airflow_provider_atai.hooks.atai import AtaiHook
+from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
 from airflow_provider_atai.jobs.arguments import check_at_parse_time, check_deferrable
 from airflow_provider_atai.jobs.ending import JobAction, check_action, end_job, request_end
 from airflow_provider_atai.jobs.identity import job_ids
@@ -79,7 +79,7 @@ class CreateFineTuneJobOperator(BaseOperator):
     template_fields_renderers = {"datasets": "json"}
     operator_extra_links = (FineTuneJobLink(),)
     ui_color = "#e3e8fb"
-    hook = cached_property(lambda task: AtaiHook(task.atai_conn_id))
+    hook = cached_property(hook_of)
     job_page_url: str | None = None
     _ti: Any = None
 
@@ -92,7 +92,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         job_id: str | None = None,
         reattach: bool = True,
         wait_for_completion: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = deferrable_by_default(),
         poll_interval: float = DEFAULT_POLL_INTERVAL,
         timeout: timedelta | float | None = None,
         accept_stopped: bool = False,
@@ -107,8 +107,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         check_action(timeout_action, "timeout_action")
         seconds_of(timeout, "timeout")
         seconds_of(poll_interval, "poll_interval")
-        defers_anyway = conf.getboolean("operators", "default_deferrable", fallback=False)
-        check_deferrable(deferrable, waits=wait_for_completion, default=defers_anyway)
+        check_deferrable(deferrable, waits=wait_for_completion, default=deferrable_by_default())
         self.name = name
         self.datasets = datasets
         self.model = model
@@ -224,16 +223,13 @@ class CreateFineTuneJobOperator(BaseOperator):
         """Return the job's request and the ids that the job may have, and let a kill know them."""
         self._ti = context["ti"]
         # Kept, since what a mapped task has pushed is fetched anew each time that it is read.
-        self.job_id = normalise_rendered(self.job_id)
-        self.datasets = normalise_rendered(self.datasets)
+        self.job_id, self.datasets = normalise_rendered(self.job_id), normalise_rendered(self.datasets)
         request = {"name": self.name, "datasets": self.datasets, "model": normalise_rendered(self.model)}
-        wrong = "No fine-tune job was created, because its arguments are wrong."
-        with failing_at_once(wrong, final=ValueError):
+        with failing_at_once("No fine-tune job was created: the arguments are wrong.", final=ValueError):
             check_request(**request, job_id=self.job_id)
+        ids = [self.job_id]
         if self.job_id is None:
             ids = job_ids(context["ti"], build_request(**request), new_in_each_try=not self.reattach)
-        else:
-            ids = [self.job_id]
         self._switch.may_be(ids)
         return request, ids
 
@@ -256,7 +252,7 @@ class CreateFineTuneJobOperator(BaseOperator):
 class _EndFineTuneJobOperator(BaseOperator):
     template_fields: Sequence[str] = ("job_id", "atai_conn_id")
     ui_color = "#fbe9e3"
-    hook = cached_property(lambda task: AtaiHook(task.atai_conn_id))
+    hook = cached_property(hook_of)
     _action: Literal["cancel", "stop"]
 
     def __init__(self, *, job_id: str, atai_conn_id: str = AtaiHook.default_conn_name, **kwargs: Any) -> None:
@@ -304,7 +300,9 @@ class CancelFineTuneJobOperator(_EndFineTuneJobOperator):
     As a teardown it makes sure that nothing goes on billing. XCom ``return_value`` is the job's status in the
     service's response, usually ``CANCELLED``.
 
-    Its parameters and errors are those of :class:`StopFineTuneJobOperator`.
+    :param job_id: the job; if it is None, because no job was made, this task is skipped. (templated)
+    :param atai_conn_id: the connection. (templated)
+    :raises AtaiError, AirflowFailException: as :class:`StopFineTuneJobOperator`.
     """
 
     _action = "cancel"

@@ -16,13 +16,13 @@ from airflow_provider_atai.compat.sdk import (
     BaseOperator,
     BaseSensorOperator,
     PokeReturnValue,
-    conf,
+    deferrable_by_default,
     log_of,
 )
 from airflow_provider_atai.compat.task_state import broken_deferral
 from airflow_provider_atai.compat.task_store import first_try_start
 from airflow_provider_atai.errors import AtaiResponseError
-from airflow_provider_atai.hooks.atai import AtaiHook
+from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
 from airflow_provider_atai.retries import POLLS_AGAIN, failing_at_once, retry_of_sensor, task_failure
 from airflow_provider_atai.waiting.deadline import BACKSTOP_MARGIN, seconds_before_airflow, wait_deadline
 from airflow_provider_atai.waiting.on_worker import poke_job, utcnow
@@ -69,14 +69,14 @@ class FineTuneJobSensor(BaseSensorOperator):
 
     template_fields: Sequence[str] = ("job_id", "atai_conn_id")
     ui_color = "#e3f5ec"
-    hook = cached_property(lambda task: AtaiHook(task.atai_conn_id))
+    hook = cached_property(hook_of)
 
     def __init__(
         self,
         *,
         job_id: str,
         accept_stopped: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = deferrable_by_default(),
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
         atai_conn_id: str = AtaiHook.default_conn_name,
