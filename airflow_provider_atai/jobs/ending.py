@@ -28,11 +28,7 @@ class HasFineTuneApi(Protocol):
 
 
 def check_action(value: object, argument: str) -> None:
-    """
-    Check a kill or timeout action.
-
-    :raises ValueError: it is not one of :data:`ACTIONS`.
-    """
+    """Check a kill or timeout action; raise ValueError if it is not one of :data:`ACTIONS`."""
     if value not in ACTIONS:
         raise ValueError(
             f'{argument} must be "cancel" (end the job at once), "stop" (gracefully, keeping the latest '
@@ -41,12 +37,7 @@ def check_action(value: object, argument: str) -> None:
 
 
 def end_job(
-    owner: HasFineTuneApi,
-    job_id: str,
-    action: JobAction,
-    *,
-    log: logging.Logger,
-    killed: bool = False,
+    owner: HasFineTuneApi, job_id: str, action: JobAction, *, log: logging.Logger, killed: bool = False
 ) -> str:
     """
     Do to a job what the DAG author chose.
