@@ -24,7 +24,7 @@ FOREIGN_SETTINGS = (
 )
 
 
-def _make_airflow_home() -> Path:
+def _make_airflow_home():
     """Point Airflow at an empty home; each pytest process gets its own, and removes it at the end."""
     if "airflow" in sys.modules:
         raise RuntimeError("Airflow was imported before tests/conftest.py could give it a home of its own.")
@@ -50,7 +50,7 @@ pytest_plugins = ["tests.harness.fixtures"]
 
 
 @pytest.fixture(scope="session")
-def airflow_db() -> Path:
+def airflow_db():
     """Make the metadata database, for the few tests that need one; return Airflow's home."""
     if not (AIRFLOW_HOME / "airflow.db").exists():
         subprocess.run(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "airflow_provider_atai"
+TESTS = Path(__file__).resolve().parent
 MOST_LINES = 330
 
 
@@ -116,3 +117,15 @@ def function():
     from c.d import e
 """
     assert imports_in(ast.parse(source)) == {"b", "airflow_provider_atai.errors", "c.d"}
+
+
+def test_test_functions_carry_no_annotations():
+    """Mypy checks what runs as a program, and not these files: nothing would keep their annotations true."""
+    annotated = set()
+    for path in [*TESTS.rglob("test_*.py"), *TESTS.rglob("conftest.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                if node.returns or any(argument.annotation for argument in arguments):
+                    annotated.add(f"{path.relative_to(TESTS)}: {node.name}")
+    assert annotated == set()

@@ -6,9 +6,7 @@ import ast
 import importlib
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -26,32 +24,32 @@ MODULE = re.compile(r"(?<![/\w.])(?:airflow_provider_atai|benchmarks|demo|tests)
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
-def words_in_backticks(text: str) -> list[str]:
+def words_in_backticks(text):
     return [word for span in re.findall(r"`([^`]+)`", FENCE.sub("", text)) for word in span.split()]
 
 
-def is_made_by_make(path: str) -> bool:
+def is_made_by_make(path):
     ignored = (REPOSITORY / ".gitignore").read_text(encoding="utf-8").splitlines()
     return f"{path.partition('/')[0]}/" in ignored
 
 
-def found(path: str, document: str) -> list[Path]:
+def found(path, document):
     """Paths are relative to the repository, to the package or to the document."""
     roots = (REPOSITORY, PACKAGE, (REPOSITORY / document).parent)
     return [match for root in roots for match in root.glob(path)]
 
 
-def defines(source: str, name: str) -> bool:
+def defines(source, name):
     return re.search(rf"^\s*(?:async def|def|class) {name}\b|^{name}\b.*=", source, re.MULTILINE) is not None
 
 
-def anchors(text: str) -> set[str]:
+def anchors(text):
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_paths_exist(document: str) -> None:
+def test_paths_exist(document):
     missing = []
     for word in words_in_backticks(TEXTS[document]):
         path, _, name = word.partition("::")
@@ -64,7 +62,7 @@ def test_paths_exist(document: str) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_links_lead_somewhere(document: str) -> None:
+def test_links_lead_somewhere(document):
     broken = []
     for target in re.findall(r"\]\(([^)]+)\)", TEXTS[document]):
         if target.startswith("https://"):
@@ -77,7 +75,7 @@ def test_links_lead_somewhere(document: str) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_modules_exist(document: str) -> None:
+def test_modules_exist(document):
     missing = []
     for dotted in MODULE.findall(TEXTS[document]):
         path = REPOSITORY.joinpath(*dotted.split("."))
@@ -91,7 +89,7 @@ def test_modules_exist(document: str) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_imports_of_the_examples_work(document: str) -> None:
+def test_imports_of_the_examples_work(document):
     for module, names in re.findall(
         r"^from (airflow_provider_atai[\w.]*) import ([\w, ]+)$", TEXTS[document], re.M
     ):
@@ -99,7 +97,7 @@ def test_imports_of_the_examples_work(document: str) -> None:
             assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
 
 
-def unknown_to_make(arguments: str) -> list[str]:
+def unknown_to_make(arguments):
     targets = set(re.findall(r"^([a-z][a-z0-9.-]*):", MAKEFILE, re.MULTILINE))
     unknown = []
     for word in arguments.split():
@@ -111,14 +109,14 @@ def unknown_to_make(arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_make_targets_exist(document: str) -> None:
+def test_make_targets_exist(document):
     text = TEXTS[document]
     calls = re.findall(r"`make ([^`]+)`", FENCE.sub("", text))
     calls += re.findall(r"^make ([^\n#]+)", "\n".join(FENCE.findall(text)), re.MULTILINE)
     assert [word for call in calls for word in unknown_to_make(call)] == []
 
 
-def commands_of_ci() -> list[str]:
+def commands_of_ci():
     return [
         step["run"].replace("${{ matrix.target }}", target)
         for job in WORKFLOW["jobs"].values()
@@ -128,20 +126,20 @@ def commands_of_ci() -> list[str]:
     ]
 
 
-def commands_of_hooks() -> list[str]:
+def commands_of_hooks():
     config = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     return [hook["entry"] for repository in config["repos"] for hook in repository["hooks"]]
 
 
 @pytest.mark.parametrize("commands", [commands_of_ci, commands_of_hooks], ids=["ci", "hooks"])
-def test_ci_and_hooks_call_nothing_but_make(commands: Any) -> None:
+def test_ci_and_hooks_call_nothing_but_make(commands):
     for command in commands():
         program, _, arguments = command.partition(" ")
         assert program == "make"
         assert unknown_to_make(arguments) == []
 
 
-def test_ci_runs_all_that_make_test_runs() -> None:
+def test_ci_runs_all_that_make_test_runs():
     recipe = re.search(r"^test:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
     assert recipe is not None
     parts = re.findall(r"\$\(MAKE\) --no-print-directory ([a-z][a-z0-9. -]*)$", recipe[1], re.MULTILINE)
@@ -150,28 +148,28 @@ def test_ci_runs_all_that_make_test_runs() -> None:
     assert asked_for <= {word for command in commands_of_ci() for word in command.split()}
 
 
-def test_ci_tests_every_python_that_the_package_names() -> None:
+def test_ci_tests_every_python_that_the_package_names():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     named = set(re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"])))
     assert set(WORKFLOW["jobs"]["everyday"]["strategy"]["matrix"]["python"]) == named
 
 
-def test_ci_may_only_read() -> None:
+def test_ci_may_only_read():
     assert WORKFLOW["permissions"] == {"contents": "read"}
     assert all("permissions" not in job and job["timeout-minutes"] <= 60 for job in WORKFLOW["jobs"].values())
 
 
-def test_the_bug_form_asks_for_versions_job_and_log() -> None:
+def test_the_bug_form_asks_for_versions_job_and_log():
     form = yaml.safe_load((REPOSITORY / ".github/ISSUE_TEMPLATE/bug.yml").read_text(encoding="utf-8"))
     required = {field["id"] for field in form["body"] if field.get("validations", {}).get("required")}
     assert {"airflow-version", "provider-version", "job-id", "task-log"} <= required
 
 
-def section(heading: str) -> str:
+def section(heading):
     return TEXTS["ARCHITECTURE.md"].partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
-def test_each_promise_names_the_files_that_keep_it_and_the_tests_that_notice() -> None:
+def test_each_promise_names_the_files_that_keep_it_and_the_tests_that_notice():
     rows = re.findall(r"^\| \d\. [^|]+\|([^|]+)\|([^|]+)\|$", section("The six promises"), re.MULTILINE)
     assert len(rows) == 6
     for kept_by, noticed_by in rows:
@@ -179,19 +177,19 @@ def test_each_promise_names_the_files_that_keep_it_and_the_tests_that_notice() -
         assert re.search(r"`tests/[\w/]+/?(?:\.py)?(?:::\w+)?`", noticed_by)
 
 
-def layers() -> list[list[str]]:
+def layers():
     drawing = section("Layers").split("```")[1]
     return [line.partition("|")[0].split() for line in drawing.splitlines() if "|" in line]
 
 
-def test_every_folder_of_the_package_has_a_place() -> None:
+def test_every_folder_of_the_package_has_a_place():
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     beside = {folder for folder in folders if f"- `{folder}/` stands" in section("Layers")}
     assert beside == {"compat", "emulator"}
     assert folders - beside <= {name for row in layers() for name in row}
 
 
-def imported_parts(source: str) -> Iterator[str]:
+def imported_parts(source):
     """Yield the parts of the package that a module imports when it runs; types alone do not count."""
     nodes: list[ast.AST] = [ast.parse(source)]
     while nodes:
@@ -204,7 +202,7 @@ def imported_parts(source: str) -> Iterator[str]:
         nodes.extend(ast.iter_child_nodes(node))
 
 
-def test_imports_go_down_the_layers() -> None:
+def test_imports_go_down_the_layers():
     rows = layers()
     assert rows[-1] == ["errors"]
     upwards = []

@@ -28,13 +28,13 @@ SPLIT = {RetryableError: "retryable", PermanentError: "permanent"}
 _BRANCH = re.compile(r"^( *)(?:\* )?(\w+Error)(?: +(retryable|permanent))?$", re.MULTILINE)
 
 
-def modules() -> list[str]:
+def modules():
     """Every module of the package except the emulator, which is a program of its own."""
     walked = pkgutil.walk_packages(airflow_provider_atai.__path__, "airflow_provider_atai.")
     return [module.name for module in walked if ".emulator" not in module.name]
 
 
-def exceptions() -> list[type[BaseException]]:
+def exceptions():
     """Every exception class that the package defines."""
     return [
         kind
@@ -49,7 +49,7 @@ PUBLIC = [kind for kind in EXCEPTIONS if not kind.__name__.startswith("_")]
 CONCRETE = [kind for kind in PUBLIC if kind not in BASES | set(SPLIT)]
 
 
-def drawn() -> dict[str, tuple[str | None, str | None]]:
+def drawn():
     """Read the tree in the docstring: the parent and the answer of each name."""
     tree: dict[str, tuple[str | None, str | None]] = {}
     branch: list[tuple[int, str]] = []
@@ -62,35 +62,35 @@ def drawn() -> dict[str, tuple[str | None, str | None]]:
     return tree
 
 
-def test_the_walk_finds_the_whole_package() -> None:
+def test_the_walk_finds_the_whole_package():
     assert {ERRORS, "airflow_provider_atai.retries", "airflow_provider_atai.triggers.fine_tune"} <= {
         *modules()
     }
     assert len(CONCRETE) > 20
 
 
-def test_every_public_exception_is_defined_in_errors() -> None:
+def test_every_public_exception_is_defined_in_errors():
     assert {kind.__module__ for kind in PUBLIC} == {ERRORS}
     assert all(issubclass(kind, AtaiError) for kind in PUBLIC)
 
 
-def test_no_exception_is_an_airflow_exception() -> None:
+def test_no_exception_is_an_airflow_exception():
     from airflow.exceptions import AirflowException
 
     assert [kind for kind in EXCEPTIONS if issubclass(kind, AirflowException)] == []
 
 
 @pytest.mark.parametrize("kind", CONCRETE)
-def test_every_concrete_exception_is_either_retryable_or_permanent(kind: type[AtaiError]) -> None:
+def test_every_concrete_exception_is_either_retryable_or_permanent(kind):
     assert issubclass(kind, RetryableError) is not issubclass(kind, PermanentError)
 
 
 @pytest.mark.parametrize("kind", sorted(BASES, key=str))
-def test_an_abstract_base_is_neither_retryable_nor_permanent(kind: type[AtaiError]) -> None:
+def test_an_abstract_base_is_neither_retryable_nor_permanent(kind):
     assert not issubclass(kind, (RetryableError, PermanentError))
 
 
-def test_the_docstring_draws_the_tree_as_it_is() -> None:
+def test_the_docstring_draws_the_tree_as_it_is():
     tree: dict[str, tuple[str | None, str | None]] = {AtaiError.__name__: (None, None)}
     for kind in PUBLIC:
         if kind in {AtaiError, *SPLIT}:
@@ -105,14 +105,14 @@ def test_the_docstring_draws_the_tree_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("status", range(400, 600))
-def test_every_http_error_says_whether_a_retry_can_help(status: int) -> None:
+def test_every_http_error_says_whether_a_retry_can_help(status):
     kind = error_class(status)
     retryable = status in (408, 429) or status >= 500
     assert issubclass(kind, RetryableError) is retryable
     assert issubclass(kind, PermanentError) is not retryable
 
 
-def example(kind: type[BaseException]) -> BaseException:
+def example(kind):
     """Return an instance of a public exception with every field set."""
     if issubclass(kind, AtaiApiError):
         return kind(
@@ -130,7 +130,7 @@ def example(kind: type[BaseException]) -> BaseException:
 
 
 @pytest.mark.parametrize("kind", PUBLIC)
-def test_an_exception_crosses_process_borders(kind: type[BaseException]) -> None:
+def test_an_exception_crosses_process_borders(kind):
     error = example(kind)
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is kind
@@ -138,6 +138,6 @@ def test_an_exception_crosses_process_borders(kind: type[BaseException]) -> None
     assert vars(copy) == vars(error)
 
 
-def test_a_message_without_details_says_so() -> None:
+def test_a_message_without_details_says_so():
     error = error_class(500)(status_code=500, method="GET", path="/v0.5/x")
     assert str(error) == "GET /v0.5/x was answered with HTTP 500: the response gave no reason"

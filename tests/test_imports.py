@@ -122,7 +122,7 @@ EMULATOR = ("airflow_provider_atai.emulator", "fastapi", "starlette", "uvicorn")
 
 
 @pytest.fixture(scope="module")
-def added() -> list[str]:
+def added():
     """The modules that the provider's part of a DAG file adds to what any DAG file imports."""
     done = subprocess.run([sys.executable, "-c", PARSE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -131,17 +131,17 @@ def added() -> list[str]:
 
 
 @pytest.mark.parametrize("unwanted", [*HTTP, *EMULATOR, "pendulum", "airflow_provider_atai.api.client"])
-def test_parsing_a_dag_does_not_import(added: list[str], unwanted: str) -> None:
+def test_parsing_a_dag_does_not_import(added, unwanted):
     assert [name for name in added if name == unwanted or name.startswith(f"{unwanted}.")] == []
 
 
-def test_parsing_a_dag_imports_of_the_provider_exactly(added: list[str]) -> None:
+def test_parsing_a_dag_imports_of_the_provider_exactly(added):
     ours = [name for name in added if name.startswith("airflow_provider_atai.") and name not in FOR_AIRFLOW]
     assert ours == OURS.split(), _advice("OURS", ours)
 
 
 @pytest.mark.skipif(not AIRFLOW_3, reason="what Airflow 2.11 imports by itself is another list")
-def test_parsing_a_dag_imports_of_others_exactly(added: list[str]) -> None:
+def test_parsing_a_dag_imports_of_others_exactly(added):
     foreign = [
         name
         for name in added
@@ -151,7 +151,7 @@ def test_parsing_a_dag_imports_of_others_exactly(added: list[str]) -> None:
     assert foreign == FOREIGN.split(), _advice("FOREIGN", foreign)
 
 
-def _advice(name: str, modules: list[str]) -> str:
+def _advice(name, modules):
     listed = "\n".join(modules)
     return (
         "Parsing a DAG imports other modules than before. If the new ones are needed only when a task runs, "

@@ -12,12 +12,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> zipfile.ZipFile:
+def wheel(tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     return zipfile.ZipFile(tmp_path / build_wheel(str(tmp_path)))
 
 
-def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+def test_wheel_holds_the_package_and_nothing_else(wheel):
     names = wheel.namelist()
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"airflow_provider_atai"}
     assert "airflow_provider_atai/py.typed" in names
@@ -27,7 +27,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> Non
     assert sources <= set(names)
 
 
-def test_wheel_announces_itself(wheel: zipfile.ZipFile) -> None:
+def test_wheel_announces_itself(wheel):
     (entry_points,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     sections = wheel.read(entry_points).decode()
     assert "[apache_airflow_provider]" in sections
@@ -38,7 +38,7 @@ def test_wheel_announces_itself(wheel: zipfile.ZipFile) -> None:
 @pytest.mark.parametrize(
     "file", sorted((REPOSITORY / "requirements").glob("*.txt")), ids=lambda path: path.name
 )
-def test_requirements_have_versions_and_hashes_but_no_addresses(file: Path) -> None:
+def test_requirements_have_versions_and_hashes_but_no_addresses(file):
     text = file.read_text()
     assert "://" not in text
     requirements = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]

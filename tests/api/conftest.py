@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,21 +13,18 @@ from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.files import FilesApi
 from tests.api.uploads import PART_SIZE, replace_sleep
 
-if TYPE_CHECKING:
-    from airflow_provider_atai.emulator.control import EmulatorControl
-
 API_KEY = "sk_test_0123456789abcdef"
 
 Script = bytes | Callable[[socket.socket, threading.Event], None]
 
 
 def http_answer(
-    status: int = 200,
-    body: bytes | str = b"",
+    status=200,
+    body=b"",
     *,
-    content_type: str | None = "application/json",
-    **headers: str,
-) -> bytes:
+    content_type="application/json",
+    **headers,
+):
     """Return a well-formed HTTP response; write header names with underscores."""
     content = body.encode() if isinstance(body, str) else body
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(content)}", "Connection: close"]
@@ -39,10 +34,10 @@ def http_answer(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + content
 
 
-def drip(data: bytes, *, after: int = 0) -> Script:
+def drip(data, *, after=0):
     """Send ``after`` bytes at once, then the rest byte by byte, over and over, until the test ends."""
 
-    def send(connection: socket.socket, over: threading.Event) -> None:
+    def send(connection, over):
         connection.sendall(data[:after])
         while True:
             for byte in data[after:]:
@@ -53,10 +48,10 @@ def drip(data: bytes, *, after: int = 0) -> Script:
     return send
 
 
-def endless(head: bytes, block: bytes) -> Script:
+def endless(head, block):
     """Send ``head`` and then ``block`` without end."""
 
-    def send(connection: socket.socket, over: threading.Event) -> None:
+    def send(connection, over):
         connection.sendall(head)
         while not over.is_set():
             connection.sendall(block)
@@ -64,7 +59,7 @@ def endless(head: bytes, block: bytes) -> Script:
     return send
 
 
-def silence(connection: socket.socket, over: threading.Event) -> None:
+def silence(connection, over):
     """Accept the request and never respond."""
     over.wait()
 
@@ -87,17 +82,17 @@ class BadServer:
     over: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def base_url(self) -> str:
+    def base_url(self):
         return f"{self.root_url}/v0.5"
 
     @property
-    def port(self) -> int:
+    def port(self):
         return int(self.root_url.rpartition(":")[2])
 
-    def answer(self, *scripts: Script) -> None:
+    def answer(self, *scripts):
         self.scripts[:] = scripts
 
-    def handle(self, connection: socket.socket) -> None:
+    def handle(self, connection):
         try:
             with connection, connection.makefile("rb") as stream:
                 if not stream.peek(1)[:1].isalpha():
@@ -121,12 +116,12 @@ class BadServer:
             return
 
 
-def serve(tls: ssl.SSLContext | None = None) -> Iterator[BadServer]:
+def serve(tls=None):
     listener = socket.create_server(("127.0.0.1", 0))
     server = BadServer(f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}")
     workers: list[threading.Thread] = []
 
-    def handle(plain: socket.socket) -> None:
+    def handle(plain):
         try:
             connection = tls.wrap_socket(plain, server_side=True) if tls else plain
         except OSError:
@@ -134,7 +129,7 @@ def serve(tls: ssl.SSLContext | None = None) -> Iterator[BadServer]:
             return
         server.handle(connection)
 
-    def accept() -> None:
+    def accept():
         while True:
             try:
                 connection, _ = listener.accept()
@@ -157,12 +152,12 @@ def serve(tls: ssl.SSLContext | None = None) -> Iterator[BadServer]:
 
 
 @pytest.fixture
-def bad_server() -> Iterator[BadServer]:
+def bad_server():
     yield from serve()
 
 
 @pytest.fixture
-def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def naps(monkeypatch):
     """The seconds that retries would have slept."""
     slept: list[float] = []
     replace_sleep(monkeypatch, slept.append)
@@ -170,19 +165,19 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def client(bad_server: BadServer, naps: list[float]) -> Iterator[AtaiClient]:
+def client(bad_server, naps):
     with AtaiClient(base_url=bad_server.root_url, api_key=API_KEY, timeout=5) as made:
         yield made
 
 
 @pytest.fixture
-def free_port() -> int:
+def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 @pytest.fixture
-def api(atai_emulator: EmulatorControl, naps: list[float]) -> Iterator[FilesApi]:
+def api(atai_emulator, naps):
     """The file calls on an emulator that uses parts of 6 bytes."""
     atai_emulator.set_switches(part_size=PART_SIZE)
     with AtaiClient(base_url=atai_emulator.base_url, api_key=atai_emulator.api_key, max_attempts=3) as client:

@@ -12,7 +12,7 @@ from airflow_provider_atai.errors import (
 )
 
 
-def http_error(status: int, retry_after: float | None = None) -> AtaiError:
+def http_error(status, retry_after=None):
     return error_class(status)(status_code=status, method="GET", path="/x", retry_after=retry_after)
 
 
@@ -31,15 +31,15 @@ def http_error(status: int, retry_after: float | None = None) -> AtaiError:
         *((http_error(status), False) for status in (400, 401, 403, 404, 409, 413, 422, 501, 505)),
     ],
 )
-def test_is_transient(error: AtaiError, expected: bool) -> None:
+def test_is_transient(error, expected):
     assert is_transient(error) is expected
 
 
-def naps(error: AtaiError, attempts: int) -> list[float]:
+def naps(error, attempts):
     """Return the waits of a call that always fails with ``error``."""
     slept: list[float] = []
 
-    def call() -> None:
+    def call():
         raise error
 
     with pytest.raises(type(error)):
@@ -47,7 +47,7 @@ def naps(error: AtaiError, attempts: int) -> list[float]:
     return slept
 
 
-def test_delays_of_a_call_grow_with_jitter_up_to_half_a_minute() -> None:
+def test_delays_of_a_call_grow_with_jitter_up_to_half_a_minute():
     waits = [naps(AtaiTimeoutError("x"), attempts=9) for _ in range(50)]
     for delays, most in zip(zip(*waits, strict=True), (1, 2, 4, 8, 16, 30, 30, 30), strict=True):
         assert len(set(delays)) > 1
@@ -55,7 +55,7 @@ def test_delays_of_a_call_grow_with_jitter_up_to_half_a_minute() -> None:
 
 
 @pytest.mark.parametrize(("retry_after", "delay"), [(0.0, 0.0), (7.5, 7.5), (60.0, 60.0), (1e300, 60.0)])
-def test_a_call_obeys_retry_after_up_to_a_minute(retry_after: float, delay: float) -> None:
+def test_a_call_obeys_retry_after_up_to_a_minute(retry_after, delay):
     assert naps(http_error(429, retry_after), attempts=2) == [delay]
 
 
@@ -63,9 +63,7 @@ def test_a_call_obeys_retry_after_up_to_a_minute(retry_after: float, delay: floa
     ("retry_after", "wins", "delay"),
     [(0.0, True, 0.0), (3.0, True, 3.0), (1e300, True, 90.0), (None, True, 4.0), (3.0, False, 4.0)],
 )
-def test_only_a_retry_after_that_wins_shortens_the_backoff(
-    retry_after: float | None, wins: bool, delay: float
-) -> None:
+def test_only_a_retry_after_that_wins_shortens_the_backoff(retry_after, wins, delay):
     error = http_error(429, retry_after)
     limits = {"first": 4.0, "longest": 40.0, "longest_retry_after": 90.0}
     assert backoff(1, error, **limits, jitter=0.5, retry_after_wins=wins) == delay
@@ -88,23 +86,21 @@ def test_only_a_retry_after_that_wins_shortens_the_backoff(
         (2, 1e300, 0.5, 90.0),
     ],
 )
-def test_backoff_doubles_up_to_its_limit_and_obeys_retry_after(
-    failures: int, retry_after: float | None, jitter: float, delay: float
-) -> None:
+def test_backoff_doubles_up_to_its_limit_and_obeys_retry_after(failures, retry_after, jitter, delay):
     error = http_error(429, retry_after)
     asked = backoff(failures, error, first=4.0, longest=40.0, longest_retry_after=90.0, jitter=jitter)
     assert asked == pytest.approx(delay)
 
 
-def test_backoff_without_a_response_has_no_retry_after() -> None:
+def test_backoff_without_a_response_has_no_retry_after():
     error = AtaiTimeoutError("x")
     assert backoff(1, error, first=4.0, longest=40.0, longest_retry_after=90.0, jitter=0.5) == 4.0
 
 
-def test_another_exception_is_not_retried() -> None:
+def test_another_exception_is_not_retried():
     calls = []
 
-    def call() -> None:
+    def call():
         calls.append(1)
         raise ValueError("mine")
 
@@ -113,11 +109,11 @@ def test_another_exception_is_not_retried() -> None:
     assert len(calls) == 1
 
 
-def test_the_error_of_the_last_attempt_is_raised() -> None:
+def test_the_error_of_the_last_attempt_is_raised():
     failures = iter([http_error(503), http_error(502), http_error(404)])
     slept: list[float] = []
 
-    def call() -> None:
+    def call():
         raise next(failures)
 
     with pytest.raises(AtaiError) as caught:

@@ -19,7 +19,7 @@ from airflow_provider_atai.api.base_url import DEFAULT_BASE_URL, normalise_base_
         ("http://[::1]:8765/v0.5", "http://[::1]:8765/v0.5"),
     ],
 )
-def test_every_spelling_of_a_base_url_is_normalised(written: str, meant: str) -> None:
+def test_every_spelling_of_a_base_url_is_normalised(written, meant):
     assert normalise_base_url(written) == meant
 
 
@@ -43,13 +43,13 @@ def test_every_spelling_of_a_base_url_is_normalised(written: str, meant: str) ->
         ("https://host/v0.5\r\nX-Injected: 1", "a space or a control character"),
     ],
 )
-def test_a_malformed_base_url_is_refused_with_an_example(written: str, complaint: str) -> None:
+def test_a_malformed_base_url_is_refused_with_an_example(written, complaint):
     with pytest.raises(ValueError, match=complaint) as caught:
         normalise_base_url(written)
     assert DEFAULT_BASE_URL in str(caught.value)
 
 
-def test_user_info_is_refused_without_being_shown() -> None:
+def test_user_info_is_refused_without_being_shown():
     with pytest.raises(ValueError, match="user info") as caught:
         normalise_base_url("https://user:sk_secret@host/v0.5")
     assert "sk_secret" not in str(caught.value)

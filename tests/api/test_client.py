@@ -3,8 +3,6 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,12 +25,12 @@ from airflow_provider_atai.errors import (
     AtaiTimeoutError,
     ErrorDetail,
 )
-from tests.api.conftest import API_KEY, BadServer, Script, drip, endless, http_answer, silence
+from tests.api.conftest import API_KEY, drip, endless, http_answer, silence
 
 JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
-def test_a_request_has_query_body_and_headers(bad_server: BadServer, client: AtaiClient) -> None:
+def test_a_request_has_query_body_and_headers(bad_server, client):
     bad_server.answer(http_answer(200, '{"a": [1, null]}'))
     answer = client.request(
         "POST",
@@ -51,7 +49,7 @@ def test_a_request_has_query_body_and_headers(bad_server: BadServer, client: Ata
     assert json.loads(sent.body) == {"x": "ü"}
 
 
-def test_a_request_without_a_body_has_no_content_type(bad_server: BadServer, client: AtaiClient) -> None:
+def test_a_request_without_a_body_has_no_content_type(bad_server, client):
     bad_server.answer(http_answer(204))
     assert client.request("PUT", "fine-tune", "jobs", "a", "stop") is None
     (sent,) = bad_server.requests
@@ -73,26 +71,20 @@ def test_a_request_without_a_body_has_no_content_type(bad_server: BadServer, cli
         ("...", "..."),
     ],
 )
-def test_an_id_is_quoted_as_one_path_segment(
-    bad_server: BadServer, client: AtaiClient, segment: str, sent: str
-) -> None:
+def test_an_id_is_quoted_as_one_path_segment(bad_server, client, segment, sent):
     bad_server.answer(http_answer(200, "{}"))
     client.request("GET", "jobs", segment, "metrics")
     assert bad_server.requests[0].target == f"/v0.5/jobs/{sent}/metrics"
 
 
 @pytest.mark.parametrize("segment", ["", ".", "..", "\ud800"])
-def test_an_id_that_would_address_something_else_is_not_sent(
-    bad_server: BadServer, client: AtaiClient, segment: str
-) -> None:
+def test_an_id_that_would_address_something_else_is_not_sent(bad_server, client, segment):
     with pytest.raises(ValueError, match="cannot be the id"):
         client.request("DELETE", "files", "delete", segment)
     assert bad_server.requests == []
 
 
-def test_a_netrc_does_not_replace_the_key(
-    bad_server: BadServer, client: AtaiClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_netrc_does_not_replace_the_key(bad_server, client, tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -103,7 +95,7 @@ def test_a_netrc_does_not_replace_the_key(
     assert "authorization" not in bad_server.requests[1].headers
 
 
-def test_a_proxy_of_the_connection_is_used(bad_server: BadServer) -> None:
+def test_a_proxy_of_the_connection_is_used(bad_server):
     bad_server.answer(http_answer(200, "{}"))
     with AtaiClient(base_url="http://service.invalid", api_key=API_KEY, proxy=bad_server.root_url) as client:
         client.request("GET", "x")
@@ -129,9 +121,7 @@ def test_a_proxy_of_the_connection_is_used(bad_server: BadServer) -> None:
         (599, AtaiServerError),
     ],
 )
-def test_each_http_status_raises_its_error(
-    bad_server: BadServer, client: AtaiClient, status: int, kind: type[AtaiApiError]
-) -> None:
+def test_each_http_status_raises_its_error(bad_server, client, status, kind):
     body = {"errors": [{"code": "Some_Code", "message": "no", "suggestion": "yes", "error_uid": "err-1"}]}
     bad_server.answer(http_answer(status, json.dumps(body), Retry_After="7"))
     with pytest.raises(kind) as caught:
@@ -147,7 +137,7 @@ def test_each_http_status_raises_its_error(
     assert len(bad_server.requests) == 1
 
 
-def test_a_404_page_of_a_gateway_is_not_a_404_of_the_api(bad_server: BadServer, client: AtaiClient) -> None:
+def test_a_404_page_of_a_gateway_is_not_a_404_of_the_api(bad_server, client):
     bad_server.answer(http_answer(404, "<html><title>nginx</title>", content_type="text/html"))
     with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page, not the API's response: nginx"):
         client.request("GET", "x")
@@ -240,9 +230,7 @@ BAD_ANSWERS: list[Any] = [
 
 
 @pytest.mark.parametrize(("script", "kind", "message"), BAD_ANSWERS)
-def test_a_bad_response_raises_its_error(
-    bad_server: BadServer, script: Script, kind: type[AtaiError], message: str
-) -> None:
+def test_a_bad_response_raises_its_error(bad_server, script, kind, message):
     bad_server.answer(script)
     with (
         AtaiClient(base_url=bad_server.root_url, api_key=API_KEY, timeout=0.5, max_attempts=1) as client,
@@ -262,7 +250,7 @@ def test_a_bad_response_raises_its_error(
         pytest.param(b"HTTP/1.1 302 Found\r\nLocation: /x\r\n", id="redirect"),
     ],
 )
-def test_an_endless_response_is_cut_off(bad_server: BadServer, head: bytes) -> None:
+def test_an_endless_response_is_cut_off(bad_server, head):
     bad_server.answer(endless(head + b"\r\n", b" " * 1_000_000))
     # A busy machine needs a while for the first 64 MiB.
     with (
@@ -291,9 +279,7 @@ def test_an_endless_response_is_cut_off(bad_server: BadServer, head: bytes) -> N
     ],
     ids=lambda value: "" if isinstance(value, bytes) else repr(value)[:20],
 )
-def test_an_unusual_but_valid_response_is_decoded(
-    bad_server: BadServer, client: AtaiClient, answer: bytes, decoded: object
-) -> None:
+def test_an_unusual_but_valid_response_is_decoded(bad_server, client, answer, decoded):
     bad_server.answer(answer)
     assert client.request("GET", "x") == decoded
 
@@ -306,9 +292,7 @@ OUTAGES: list[Any] = [
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
-def test_a_get_survives_three_failures(
-    bad_server: BadServer, client: AtaiClient, naps: list[float], outage: bytes
-) -> None:
+def test_a_get_survives_three_failures(bad_server, client, naps, outage):
     bad_server.answer(outage, outage, outage, http_answer(200, "[7]"))
     assert client.request("GET", "x") == [7]
     assert len(bad_server.requests) == 4
@@ -316,7 +300,7 @@ def test_a_get_survives_three_failures(
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
-def test_a_get_gives_up_after_four_attempts(bad_server: BadServer, client: AtaiClient, outage: bytes) -> None:
+def test_a_get_gives_up_after_four_attempts(bad_server, client, outage):
     bad_server.answer(outage)
     with pytest.raises(AtaiError):
         client.request("GET", "x")
@@ -325,30 +309,28 @@ def test_a_get_gives_up_after_four_attempts(bad_server: BadServer, client: AtaiC
 
 @pytest.mark.parametrize("outage", OUTAGES)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_a_request_that_may_have_taken_effect_is_not_repeated(
-    bad_server: BadServer, client: AtaiClient, method: str, outage: bytes
-) -> None:
+def test_a_request_that_may_have_taken_effect_is_not_repeated(bad_server, client, method, outage):
     bad_server.answer(outage, http_answer(200, "{}"))
     with pytest.raises(AtaiError):
         client.request(method, "x", json={})
     assert len(bad_server.requests) == 1
 
 
-def test_a_request_that_is_safe_to_repeat_is_repeated(bad_server: BadServer, client: AtaiClient) -> None:
+def test_a_request_that_is_safe_to_repeat_is_repeated(bad_server, client):
     bad_server.answer(http_answer(503), http_answer(200, "{}"))
     assert client.request("PUT", "x", safe_to_repeat=True) == {}
     assert len(bad_server.requests) == 2
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 501])
-def test_a_lasting_error_is_not_repeated(bad_server: BadServer, client: AtaiClient, status: int) -> None:
+def test_a_lasting_error_is_not_repeated(bad_server, client, status):
     bad_server.answer(http_answer(status, "{}"))
     with pytest.raises(AtaiApiError):
         client.request("GET", "x")
     assert len(bad_server.requests) == 1
 
 
-def test_an_undocumented_response_is_not_repeated(bad_server: BadServer, client: AtaiClient) -> None:
+def test_an_undocumented_response_is_not_repeated(bad_server, client):
     bad_server.answer(http_answer(200, "<p>"))
     with pytest.raises(AtaiResponseError):
         client.request("GET", "x")
@@ -356,14 +338,14 @@ def test_an_undocumented_response_is_not_repeated(bad_server: BadServer, client:
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_with_options_bounds_the_attempts(bad_server: BadServer, client: AtaiClient, attempts: int) -> None:
+def test_with_options_bounds_the_attempts(bad_server, client, attempts):
     bad_server.answer(http_answer(503))
     with pytest.raises(AtaiServerError):
         client.with_options(max_attempts=attempts).request("GET", "x")
     assert len(bad_server.requests) == attempts
 
 
-def test_with_options_leaves_the_client_as_it_is(bad_server: BadServer, client: AtaiClient) -> None:
+def test_with_options_leaves_the_client_as_it_is(bad_server, client):
     bad_server.answer(silence)
     hasty = client.with_options(timeout=0.5, max_attempts=1)
     with pytest.raises(AtaiTimeoutError, match=r"within 0\.5 s"):
@@ -378,19 +360,19 @@ class TestTransport:
     class Canned(Transport):
         """Answers without a network."""
 
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__(verify=True, proxy=None)
             self.sent: list[tuple[str, str, str | None]] = []
             self.is_closed = False
 
-        def exchange(self, method: str, url: str, *, token: str | None = None, **rest: Any) -> Response:
+        def exchange(self, method, url, *, token=None, **rest):
             self.sent.append((method, url, token))
             return Response(200, {"ETag": "e"}, b"[7]")
 
-        def close(self) -> None:
+        def close(self):
             self.is_closed = True
 
-    def test_a_client_sends_over_the_transport_that_it_is_given(self) -> None:
+    def test_a_client_sends_over_the_transport_that_it_is_given(self):
         transport = self.Canned()
         with AtaiClient(base_url="http://service.invalid", api_key=API_KEY, transport=transport) as client:
             assert client.with_options(max_attempts=1).request("GET", "x") == [7]
@@ -402,9 +384,7 @@ class TestTransport:
         assert transport.is_closed
 
 
-def test_retry_after_is_obeyed_and_capped(
-    bad_server: BadServer, client: AtaiClient, naps: list[float]
-) -> None:
+def test_retry_after_is_obeyed_and_capped(bad_server, client, naps):
     old_body = json.dumps({"error": {"message": "slow down", "details": {"retry_after": 11}}})
     bad_server.answer(
         http_answer(429, "{}", Retry_After="3"),
@@ -416,9 +396,7 @@ def test_retry_after_is_obeyed_and_capped(
     assert naps == [3, 11, 60]
 
 
-def test_the_key_is_in_no_repr_no_message_and_no_log(
-    bad_server: BadServer, client: AtaiClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_key_is_in_no_repr_no_message_and_no_log(bad_server, client, caplog):
     caplog.set_level(logging.DEBUG)
     echo = f"you sent Bearer {API_KEY}"
     shown = [repr(client), str(client)]
@@ -442,7 +420,7 @@ def test_the_key_is_in_no_repr_no_message_and_no_log(
     ("written", "meant"),
     [("sk_1", "sk_1"), (" sk_1\n", "sk_1"), ("\tsk_1\r\n", "sk_1"), ("a.b-c=/+", "a.b-c=/+")],
 )
-def test_white_space_around_a_key_is_removed(written: str, meant: str) -> None:
+def test_white_space_around_a_key_is_removed(written, meant):
     assert normalise_api_key(written) == meant
 
 
@@ -459,7 +437,7 @@ def test_white_space_around_a_key_is_removed(written: str, meant: str) -> None:
         "schlüssel",
     ],
 )
-def test_a_malformed_key_is_refused_without_being_shown(written: str) -> None:
+def test_a_malformed_key_is_refused_without_being_shown(written):
     with pytest.raises(ValueError, match="API key") as caught:
         AtaiClient(base_url="http://127.0.0.1", api_key=written)
     assert not written.strip() or written.strip() not in str(caught.value)
@@ -468,18 +446,18 @@ def test_a_malformed_key_is_refused_without_being_shown(written: str) -> None:
 @pytest.mark.parametrize(
     ("written", "meant"), [(5, (5.0, 5.0)), (0.5, (0.5, 0.5)), ((3, 60), (3.0, 60.0)), ([3, 60], (3.0, 60.0))]
 )
-def test_a_timeout_is_a_number_or_a_pair(written: Any, meant: tuple[float, float]) -> None:
+def test_a_timeout_is_a_number_or_a_pair(written, meant):
     assert normalise_timeout(written) == meant
 
 
 @pytest.mark.parametrize("written", [0, -1, float("inf"), float("nan"), (1, 0), (1, 2, 3), ()])
-def test_an_impossible_timeout_is_refused(written: Any) -> None:
+def test_an_impossible_timeout_is_refused(written):
     with pytest.raises(ValueError, match="positive number of seconds"):
         AtaiClient(base_url="http://127.0.0.1", api_key="sk_1", timeout=written)
 
 
 class TestPutPart:
-    def test_a_part_is_sent_without_the_key(self, bad_server: BadServer, client: AtaiClient) -> None:
+    def test_a_part_is_sent_without_the_key(self, bad_server, client):
         bad_server.answer(http_answer(200, content_type=None, ETag='"abc"'))
         etag = client.put_part(f"{bad_server.root_url}/bucket/key?X-Amz-Signature=s%2F1&part=2", b"data")
         assert etag == '"abc"'
@@ -529,13 +507,13 @@ class TestPutPart:
     def test_an_error_names_the_cause_and_hides_the_signature(
         self,
         *,
-        bad_server: BadServer,
-        client: AtaiClient,
-        caplog: pytest.LogCaptureFixture,
-        script: Script,
-        kind: type[AtaiError],
-        message: str,
-    ) -> None:
+        bad_server,
+        client,
+        caplog,
+        script,
+        kind,
+        message,
+    ):
         caplog.set_level(logging.DEBUG)
         bad_server.answer(script)
         signed = "X-Amz-Signature=secret0123456789abcdef&part=2"
@@ -545,15 +523,13 @@ class TestPutPart:
         assert "secret" not in str(caught.value) + repr(caught.value) + caplog.text
         assert caught.value.__context__ is None
 
-    def test_an_unreachable_storage_hides_the_signature(self, client: AtaiClient, free_port: int) -> None:
+    def test_an_unreachable_storage_hides_the_signature(self, client, free_port):
         with pytest.raises(AtaiConnectionError, match="refuses the connection") as caught:
             client.put_part(f"http://127.0.0.1:{free_port}/key?X-Amz-Signature=secret", b"data")
         assert "secret" not in repr(caught.value)
         assert caught.value.__context__ is None
 
-    def test_later_requests_of_the_thread_are_logged_again(
-        self, bad_server: BadServer, client: AtaiClient, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_later_requests_of_the_thread_are_logged_again(self, bad_server, client, caplog):
         caplog.set_level(logging.DEBUG)
         bad_server.answer(http_answer(200, "{}", ETag="e"))
         client.put_part(f"{bad_server.root_url}/key?X-Amz-Signature=secret", b"data")
@@ -563,33 +539,27 @@ class TestPutPart:
 
 
 class TestStream:
-    def test_a_download_yields_the_content(self, bad_server: BadServer, client: AtaiClient) -> None:
+    def test_a_download_yields_the_content(self, bad_server, client):
         content = bytes(range(256)) * 4096
         bad_server.answer(http_answer(200, content, content_type="application/octet-stream"))
         assert b"".join(client.stream("files", "download", "a b")) == content
         assert bad_server.requests[0].target == "/v0.5/files/download/a%20b"
         assert bad_server.requests[0].headers["authorization"] == f"Bearer {API_KEY}"
 
-    def test_a_redirect_within_the_origin_keeps_the_key(
-        self, bad_server: BadServer, client: AtaiClient
-    ) -> None:
+    def test_a_redirect_within_the_origin_keeps_the_key(self, bad_server, client):
         bad_server.answer(http_answer(302, Location="/elsewhere?x=1"), http_answer(200, b"content"))
         assert b"".join(client.stream("files", "download", "a")) == b"content"
         assert bad_server.requests[1].target == "/elsewhere?x=1"
         assert bad_server.requests[1].headers["authorization"] == f"Bearer {API_KEY}"
 
-    def test_a_redirect_to_another_host_never_gets_the_key(
-        self, bad_server: BadServer, client: AtaiClient
-    ) -> None:
+    def test_a_redirect_to_another_host_never_gets_the_key(self, bad_server, client):
         there = f"http://localhost:{bad_server.port}/signed?X-Amz-Signature=s"
         bad_server.answer(http_answer(302, Location=there), http_answer(200, b"content"))
         assert b"".join(client.stream("files", "download", "a")) == b"content"
         followed = next(sent for sent in bad_server.requests if sent.target.startswith("/signed"))
         assert "authorization" not in followed.headers
 
-    def test_another_port_is_another_origin(
-        self, bad_server: BadServer, client: AtaiClient, free_port: int
-    ) -> None:
+    def test_another_port_is_another_origin(self, bad_server, client, free_port):
         bad_server.answer(http_answer(302, Location=f"http://127.0.0.1:{free_port}/x"))
         with pytest.raises(AtaiConnectionError, match=f"127.0.0.1:{free_port} refuses"):
             list(client.stream("files", "download", "a"))
@@ -605,9 +575,7 @@ class TestStream:
             ("https://host:99999/x", "to nowhere"),
         ],
     )
-    def test_a_redirect_to_nowhere_is_refused(
-        self, bad_server: BadServer, client: AtaiClient, location: str, message: str
-    ) -> None:
+    def test_a_redirect_to_nowhere_is_refused(self, bad_server, client, location, message):
         other = "/v0.5/files/download/c"
         there_and_back = [http_answer(302, Location=location), http_answer(302, Location=other)] * 4
         bad_server.answer(*there_and_back)
@@ -615,14 +583,14 @@ class TestStream:
             list(client.stream("files", "download", "a"))
         assert len(bad_server.requests) <= 6
 
-    def test_an_http_error_of_a_download_is_raised(self, bad_server: BadServer, client: AtaiClient) -> None:
+    def test_an_http_error_of_a_download_is_raised(self, bad_server, client):
         bad_server.answer(
             http_answer(404, json.dumps({"errors": [{"code": "not_found", "message": "no file"}]}))
         )
         with pytest.raises(AtaiNotFoundError, match="no file"):
             list(client.stream("files", "download", "a"))
 
-    def test_a_download_that_breaks_off_raises(self, bad_server: BadServer, client: AtaiClient) -> None:
+    def test_a_download_that_breaks_off_raises(self, bad_server, client):
         bad_server.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
         with pytest.raises(AtaiConnectionError, match="was lost"):
             list(client.stream("files", "download", "a"))
@@ -631,9 +599,7 @@ class TestStream:
 @pytest.mark.parametrize(
     "call", [lambda client: client.request("GET", "x"), lambda client: list(client.stream("x"))]
 )
-def test_several_threads_share_a_client(
-    bad_server: BadServer, client: AtaiClient, call: Callable[[AtaiClient], Any]
-) -> None:
+def test_several_threads_share_a_client(bad_server, client, call):
     from concurrent.futures import ThreadPoolExecutor
 
     bad_server.answer(http_answer(200, "[1]"))

@@ -5,8 +5,6 @@ import http.client
 import ipaddress
 import socket
 import ssl
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests.exceptions as rex
@@ -19,13 +17,13 @@ from cryptography.x509.oid import NameOID
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.connection_errors import explain, translated
 from airflow_provider_atai.errors import AtaiConnectionError, AtaiResponseError, AtaiTimeoutError
-from tests.api.conftest import API_KEY, BadServer, http_answer, serve
+from tests.api.conftest import API_KEY, http_answer, serve
 
 URL = "https://user:sk_hidden@host.example:8443/v0.5/jobs/x?signature=hidden"
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def certificate(tmp_path_factory):
     """A self-signed certificate for 127.0.0.1, with its key in the same file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
@@ -57,13 +55,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tls_server(certificate: Path) -> Iterator[BadServer]:
+def tls_server(certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     yield from serve(context)
 
 
-def failure(base_url: str, *, verify: bool | str = True, proxy: str | None = None) -> AtaiConnectionError:
+def failure(base_url, *, verify=True, proxy=None):
     with (
         AtaiClient(
             base_url=base_url, api_key=API_KEY, timeout=2, max_attempts=1, verify=verify, proxy=proxy
@@ -75,19 +73,19 @@ def failure(base_url: str, *, verify: bool | str = True, proxy: str | None = Non
     return caught.value
 
 
-def test_an_unresolvable_name_is_a_dns_error() -> None:
+def test_an_unresolvable_name_is_a_dns_error():
     error = failure("https://no-such-host.invalid")
     assert error.reason == "dns"
     assert "was not sent: the name of the host no-such-host.invalid does not resolve" in str(error)
 
 
-def test_a_closed_port_is_a_refused_connection(free_port: int) -> None:
+def test_a_closed_port_is_a_refused_connection(free_port):
     error = failure(f"http://127.0.0.1:{free_port}")
     assert error.reason == "refused"
     assert f"127.0.0.1:{free_port} refuses the connection" in str(error)
 
 
-def test_a_self_signed_certificate_is_a_tls_error(tls_server: BadServer) -> None:
+def test_a_self_signed_certificate_is_a_tls_error(tls_server):
     error = failure(tls_server.root_url)
     assert error.reason == "tls"
     assert "the certificate of 127.0.0.1" in str(error)
@@ -95,16 +93,14 @@ def test_a_self_signed_certificate_is_a_tls_error(tls_server: BadServer) -> None
     assert tls_server.requests == []
 
 
-def test_a_certificate_for_another_name_is_a_tls_error(tls_server: BadServer, certificate: Path) -> None:
+def test_a_certificate_for_another_name_is_a_tls_error(tls_server, certificate):
     error = failure(f"https://localhost:{tls_server.port}", verify=str(certificate))
     assert error.reason == "tls"
     assert "localhost" in str(error)
 
 
 @pytest.mark.parametrize("verify", ["bundle", False])
-def test_tls_works_with_a_custom_bundle_or_unverified(
-    tls_server: BadServer, certificate: Path, verify: str | bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tls_works_with_a_custom_bundle_or_unverified(tls_server, certificate, verify, monkeypatch):
     # The connection takes precedence over a bundle in the environment.
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
     tls_server.answer(http_answer(200, "[]"))
@@ -113,9 +109,7 @@ def test_tls_works_with_a_custom_bundle_or_unverified(
         assert client.request("GET", "x") == []
 
 
-def test_a_download_is_not_redirected_from_https_to_http(
-    tls_server: BadServer, bad_server: BadServer, certificate: Path
-) -> None:
+def test_a_download_is_not_redirected_from_https_to_http(tls_server, bad_server, certificate):
     tls_server.answer(http_answer(302, Location=f"{bad_server.root_url}/file"))
     bad_server.answer(http_answer(200, b"content"))
     with (
@@ -126,30 +120,30 @@ def test_a_download_is_not_redirected_from_https_to_http(
     assert bad_server.requests == []
 
 
-def test_a_missing_bundle_is_a_tls_error(tls_server: BadServer) -> None:
+def test_a_missing_bundle_is_a_tls_error(tls_server):
     error = failure(tls_server.root_url, verify="/no/such/bundle.pem")
     assert error.reason == "tls"
     assert "the CA bundle that the connection names does not exist" in str(error)
 
 
-def test_https_to_an_http_server_is_a_tls_error(bad_server: BadServer) -> None:
+def test_https_to_an_http_server_is_a_tls_error(bad_server):
     error = failure(bad_server.root_url.replace("http:", "https:"))
     assert error.reason == "tls"
     assert str(bad_server.port) in str(error)
 
 
-def test_an_unreachable_proxy_is_a_proxy_error(free_port: int) -> None:
+def test_an_unreachable_proxy_is_a_proxy_error(free_port):
     error = failure("https://service.invalid", proxy=f"http://user:sk_hidden@127.0.0.1:{free_port}")
     assert error.reason == "proxy"
     assert "the proxy refused it or cannot be reached" in str(error)
     assert "sk_hidden" not in repr(error)
 
 
-def test_an_impossible_host_name_is_a_url_or_dns_error() -> None:
+def test_an_impossible_host_name_is_a_url_or_dns_error():
     assert failure("https://" + "a" * 70 + ".example").reason in ("url", "dns")
 
 
-def wrapped(outer: type[BaseException], *inner: BaseException) -> BaseException:
+def wrapped(outer, *inner):
     return outer(*inner)
 
 
@@ -193,9 +187,7 @@ def wrapped(outer: type[BaseException], *inner: BaseException) -> BaseException:
         (OSError(113, "No route to host"), AtaiConnectionError, "network", "OSError"),
     ],
 )
-def test_each_exception_of_the_http_stack_has_a_reason(
-    raised: BaseException, kind: type[AtaiConnectionError], reason: str, text: str
-) -> None:
+def test_each_exception_of_the_http_stack_has_a_reason(raised, kind, reason, text):
     error = explain(raised, "GET", URL, (3, 7))
     assert type(error) is kind
     assert error.reason == reason
@@ -207,23 +199,21 @@ def test_each_exception_of_the_http_stack_has_a_reason(
     ("method", "told"), [("GET", False), ("POST", True), ("PUT", True), ("DELETE", True)]
 )
 @pytest.mark.parametrize("raised", [rex.ReadTimeout(), ConnectionResetError()])
-def test_a_lost_response_says_that_the_effect_is_unknown(
-    raised: BaseException, method: str, told: bool
-) -> None:
+def test_a_lost_response_says_that_the_effect_is_unknown(raised, method, told):
     assert (
         "It is unknown whether the request took effect" in str(explain(raised, method, URL, (3, 7)))
     ) is told
 
 
-def test_an_exception_from_elsewhere_is_not_translated() -> None:
-    def call() -> None:
+def test_an_exception_from_elsewhere_is_not_translated():
+    def call():
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
         translated(call, "GET", URL, (3, 7))
 
 
-def test_a_circular_chain_of_exceptions_ends() -> None:
+def test_a_circular_chain_of_exceptions_ends():
     first, second = OSError("first"), OSError("second")
     first.__cause__, second.__cause__ = second, first
     assert explain(first, "GET", URL, (3, 7)).reason == "network"

@@ -17,12 +17,12 @@ from airflow_provider_atai.errors import ErrorDetail
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
 
-def said(body: object, *, content_type: str = "application/json", status: int = 400) -> list[ErrorDetail]:
+def said(body, *, content_type="application/json", status=400):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return list(parse_error_body(raw, content_type, status))
 
 
-def test_the_documented_body_keeps_every_field_of_every_entry() -> None:
+def test_the_documented_body_keeps_every_field_of_every_entry():
     body = {
         "errors": [
             {
@@ -86,12 +86,12 @@ def test_the_documented_body_keeps_every_field_of_every_entry() -> None:
         pytest.param([{"message": "a"}], ErrorDetail("a"), id="JSON list"),
     ],
 )
-def test_every_other_json_shape_is_read(body: object, expected: ErrorDetail) -> None:
+def test_every_other_json_shape_is_read(body, expected):
     assert said(body) == [expected]
 
 
 @pytest.mark.parametrize("body", [b"", b"  \n", {}, [], None, "", {"errors": [None]}, {"detail": [{}, []]}])
-def test_an_empty_body_has_no_entries(body: object) -> None:
+def test_an_empty_body_has_no_entries(body):
     assert [detail for detail in said(body) if detail.message not in ("{}", "[]")] == []
 
 
@@ -120,18 +120,18 @@ def test_an_empty_body_has_no_entries(body: object) -> None:
         (b"[" * 100_000, "application/json", ErrorDetail("[" * 499 + "…")),
     ],
 )
-def test_a_body_that_is_not_json_is_read(body: bytes, content_type: str, expected: ErrorDetail) -> None:
+def test_a_body_that_is_not_json_is_read(body, content_type, expected):
     assert said(body, content_type=content_type, status=502) == [expected]
 
 
-def test_long_texts_and_long_lists_are_cut() -> None:
+def test_long_texts_and_long_lists_are_cut():
     details = said({"errors": [{"message": "x" * 10_000, "code": "y" * 10_000}] * 1000})
     assert len(details) == 20
     assert len(details[0].message) == 500
     assert len(str(details[0].code)) == 500
 
 
-def test_line_breaks_and_control_characters_do_not_reach_the_log() -> None:
+def test_line_breaks_and_control_characters_do_not_reach_the_log():
     (detail,) = said({"detail": "one\r\n[2026-11-23] INFO forged\x1b[31m line\x00"})
     assert detail.message == "one [2026-11-23] INFO forged [31m line"
 
@@ -151,14 +151,14 @@ def test_line_breaks_and_control_characters_do_not_reach_the_log() -> None:
         b"<Error><Code>A</Code><Message>sk_1</Message></Error>",
     ],
 )
-def test_a_secret_is_redacted_in_every_field(body: object) -> None:
+def test_a_secret_is_redacted_in_every_field(body):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     details = parse_error_body(raw, "", 400, redact=lambda text: text.replace("sk_1", "***"))
     assert "sk_1" not in repr(details)
     assert "***" in repr(details)
 
 
-def test_redaction_comes_before_cutting_so_that_half_a_key_never_remains() -> None:
+def test_redaction_comes_before_cutting_so_that_half_a_key_never_remains():
     body = json.dumps({"detail": "x" * 495 + "sk_secret"}).encode()
     (detail,) = parse_error_body(body, "", 400, redact=lambda text: text.replace("sk_secret", "***"))
     assert "sk_" not in detail.message
@@ -183,7 +183,7 @@ def test_redaction_comes_before_cutting_so_that_half_a_key_never_remains() -> No
         ("Mon, 99 Nov 2026 12:00:00 GMT", None),
     ],
 )
-def test_every_form_of_retry_after_is_parsed(value: str | None, seconds: float | None) -> None:
+def test_every_form_of_retry_after_is_parsed(value, seconds):
     assert parse_retry_after(value, NOW) == seconds
 
 
@@ -199,17 +199,17 @@ def test_every_form_of_retry_after_is_parsed(value: str | None, seconds: float |
         ([], None),
     ],
 )
-def test_retry_after_in_the_old_error_body_is_parsed(body: object, seconds: float | None) -> None:
+def test_retry_after_in_the_old_error_body_is_parsed(body, seconds):
     assert retry_after_of_body(json.dumps(body).encode()) == seconds
 
 
 @pytest.mark.parametrize(
     ("body", "expected"), [(b"{}", True), (b"null", True), (b"", False), (b"<p>", False)]
 )
-def test_is_json(body: bytes, expected: bool) -> None:
+def test_is_json(body, expected):
     assert is_json(body) is expected
 
 
-def test_excerpt_does_not_scan_megabytes() -> None:
+def test_excerpt_does_not_scan_megabytes():
     assert excerpt("a" * 10_000_000, 10) == "a" * 9 + "…"
     assert excerpt("a  b\n c", 10) == "a b c"

@@ -9,7 +9,7 @@ from tests.api.uploads import METADATA, PART
 
 
 class TestStoredFile:
-    def test_the_documented_metadata_is_read(self) -> None:
+    def test_the_documented_metadata_is_read(self):
         stored = StoredFile.from_record(METADATA)
         assert stored == StoredFile(
             file_id="a.jsonl",
@@ -36,28 +36,28 @@ class TestStoredFile:
             (5, "", True),
         ],
     )
-    def test_both_spellings_of_a_status_are_read(self, status: object, normalised: str, usable: bool) -> None:
+    def test_both_spellings_of_a_status_are_read(self, status, normalised, usable):
         stored = StoredFile.from_record(METADATA | {"file_status": status})
         assert stored.status == normalised
         assert stored.is_usable is usable
 
-    def test_a_file_that_the_service_calls_invalid_is_not_usable(self) -> None:
+    def test_a_file_that_the_service_calls_invalid_is_not_usable(self):
         assert not StoredFile.from_record(METADATA | {"is_valid": False}).is_usable
 
     @pytest.mark.parametrize("size", [None, "16", 1.5, True, -1])
-    def test_an_impossible_size_is_unknown(self, size: object) -> None:
+    def test_an_impossible_size_is_unknown(self, size):
         assert StoredFile.from_record(METADATA | {"num_bytes": size}).num_bytes is None
 
     @pytest.mark.parametrize(
         "record", [None, [], "a", {}, {"file_id": None}, {"file_id": ""}, {"file_id": 5}]
     )
-    def test_a_record_without_a_file_id_is_refused(self, record: object) -> None:
+    def test_a_record_without_a_file_id_is_refused(self, record):
         with pytest.raises(AtaiResponseError, match="no file_id"):
             StoredFile.from_record(record)
 
 
 class TestUploadSession:
-    def test_the_documented_response_is_read(self) -> None:
+    def test_the_documented_response_is_read(self):
         answer = {
             "upload_id": "upl-7d6c9f0a3b51",
             "file_uid": "f",
@@ -83,29 +83,29 @@ class TestUploadSession:
             file_uid="f",
         )
 
-    def test_a_part_inherits_the_expiry_of_the_session(self) -> None:
+    def test_a_part_inherits_the_expiry_of_the_session(self):
         answer = {"upload_id": "u", "parts": [PART], "expires_at": "2026-04-09T02:12:58Z"}
         (part,) = UploadSession.from_response(answer).parts
         assert part.expires_at == pendulum.datetime(2026, 4, 9, 2, 12, 58)
 
     @pytest.mark.parametrize("url", ["https://[x/y", "https://h:99999/x", "https://", "ftp://h/x", "", None])
-    def test_a_part_without_a_usable_url_is_refused(self, url: str | None) -> None:
+    def test_a_part_without_a_usable_url_is_refused(self, url):
         with pytest.raises(AtaiResponseError, match="an upload part without"):
             UploadSession.from_response({"upload_id": "u", "parts": [PART | {"url": url}]})
 
-    def test_the_observed_response_is_read(self) -> None:
+    def test_the_observed_response_is_read(self):
         answer = {"upload_id": "upl_1", "strategy": "simple", "parts": [PART | {"part_number": 1}]}
         session = UploadSession.from_response(answer)
         assert (session.num_parts, session.is_resume, session.file_uid) == (1, False, None)
         assert session.parts[0].part_number == 1
 
-    def test_a_session_may_have_no_parts(self) -> None:
+    def test_a_session_may_have_no_parts(self):
         session = UploadSession.from_response(
             {"upload_id": "u", "num_parts": 3, "is_resume": True, "parts": []}
         )
         assert (session.parts, session.num_parts, session.is_resume) == ((), 3, True)
 
-    def test_the_repr_hides_the_url(self) -> None:
+    def test_the_repr_hides_the_url(self):
         session = UploadSession.from_response({"upload_id": "u", "parts": [PART]})
         assert "secret" not in repr(session)
 
@@ -125,6 +125,6 @@ class TestUploadSession:
             {"upload_id": "u", "parts": [PART | {"url": "file:///etc/passwd"}]},
         ],
     )
-    def test_a_malformed_session_is_refused(self, answer: object) -> None:
+    def test_a_malformed_session_is_refused(self, answer):
         with pytest.raises(AtaiResponseError, match="The service sent"):
             UploadSession.from_response(answer)

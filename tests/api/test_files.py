@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,39 +12,35 @@ from airflow_provider_atai.errors import (
     AtaiNotFoundError,
     AtaiResponseError,
 )
-from tests.api.conftest import BadServer, http_answer
+from tests.api.conftest import http_answer
 from tests.api.uploads import METADATA, PART
-
-if TYPE_CHECKING:
-    from airflow_provider_atai.api.file_records import StoredFile
-    from airflow_provider_atai.emulator.control import EmulatorControl
 
 
 class TestScriptedResponses:
     @pytest.fixture
-    def api(self, client: AtaiClient) -> FilesApi:
+    def api(self, client):
         return FilesApi(client)
 
-    def test_metadata_of_another_file_is_refused(self, bad_server: BadServer, api: FilesApi) -> None:
+    def test_metadata_of_another_file_is_refused(self, bad_server, api):
         bad_server.answer(http_answer(200, json.dumps(METADATA)))
         with pytest.raises(
             AtaiResponseError, match=r"asked for file b.jsonl and answered with file 'a.jsonl'"
         ):
             api.metadata("b.jsonl")
 
-    def test_a_deletion_that_is_not_valid_raises(self, bad_server: BadServer, api: FilesApi) -> None:
+    def test_a_deletion_that_is_not_valid_raises(self, bad_server, api):
         bad_server.answer(http_answer(200, '{"is_valid": false}'))
         with pytest.raises(AtaiResponseError, match="is not valid"):
             api.delete("a.jsonl")
 
     @pytest.mark.parametrize("answer", [http_answer(503, "{}"), b""])
-    def test_a_deletion_is_not_repeated(self, bad_server: BadServer, api: FilesApi, answer: bytes) -> None:
+    def test_a_deletion_is_not_repeated(self, bad_server, api, answer):
         bad_server.answer(answer)
         with pytest.raises(Exception, match=r"503|lost"):
             api.delete("a.jsonl")
         assert len(bad_server.requests) == 1
 
-    def test_initiate_is_repeated_because_it_resumes(self, bad_server: BadServer, api: FilesApi) -> None:
+    def test_initiate_is_repeated_because_it_resumes(self, bad_server, api):
         bad_server.answer(b"", http_answer(200, json.dumps({"upload_id": "u", "parts": []})))
         api.initiate(filename="a", file_type="text/csv", num_bytes=1)
         assert [json.loads(sent.body)["resume_if_started"] for sent in bad_server.requests] == [True, True]
@@ -61,9 +55,7 @@ class TestScriptedResponses:
             [PART | {"part_number": 3, "url": 5}],
         ],
     )
-    def test_urls_for_other_parts_are_refused(
-        self, bad_server: BadServer, api: FilesApi, parts: object
-    ) -> None:
+    def test_urls_for_other_parts_are_refused(self, bad_server, api, parts):
         bad_server.answer(http_answer(200, json.dumps({"parts": parts})))
         with pytest.raises(AtaiResponseError):
             api.part_urls("u", [3])
@@ -71,12 +63,12 @@ class TestScriptedResponses:
 
 class TestEmulator:
     @pytest.fixture
-    def api(self, atai_emulator: EmulatorControl) -> Iterator[FilesApi]:
+    def api(self, atai_emulator):
         with AtaiClient(base_url=atai_emulator.base_url, api_key=atai_emulator.api_key) as client:
             yield FilesApi(client)
 
     @staticmethod
-    def store(api: FilesApi, name: str) -> StoredFile:
+    def store(api, name):
         content = b"a,b\n1,2\n"
         session = api.initiate(filename=name, file_type="text/csv", num_bytes=len(content))
         tokens = {
@@ -87,9 +79,7 @@ class TestEmulator:
         return api.complete(session.upload_id, tokens)
 
     @pytest.mark.parametrize("base", [0, 1])
-    def test_a_file_comes_back_as_it_was_sent(
-        self, api: FilesApi, atai_emulator: EmulatorControl, base: int
-    ) -> None:
+    def test_a_file_comes_back_as_it_was_sent(self, api, atai_emulator, base):
         atai_emulator.set_switches(part_size=3, part_number_base=base)
         stored = self.store(api, "a b.csv")
         assert stored.file_id == "a b.csv"
@@ -97,15 +87,13 @@ class TestEmulator:
         assert (known.file_uid, known.num_bytes, known.is_usable) == (stored.file_uid, 8, True)
         assert b"".join(api.stream("a b.csv")) == b"a,b\n1,2\n"
 
-    def test_part_urls_come_in_the_order_asked_for(
-        self, api: FilesApi, atai_emulator: EmulatorControl
-    ) -> None:
+    def test_part_urls_come_in_the_order_asked_for(self, api, atai_emulator):
         atai_emulator.set_switches(part_size=3)
         session = api.initiate(filename="a.csv", file_type="text/csv", num_bytes=8)
         fresh = api.part_urls(session.upload_id, [2, 0])
         assert [(part.part_number, part.offset, part.length) for part in fresh] == [(2, 6, 2), (0, 0, 3)]
 
-    def test_delete_and_abort_free_the_name(self, api: FilesApi) -> None:
+    def test_delete_and_abort_free_the_name(self, api):
         self.store(api, "a.csv")
         with pytest.raises(AtaiConflictError):
             api.initiate(filename="a.csv", file_type="text/csv", num_bytes=8)

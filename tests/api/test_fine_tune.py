@@ -3,8 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pendulum
 import pytest
@@ -26,10 +25,7 @@ from airflow_provider_atai.errors import (
     AtaiNotFoundError,
     AtaiResponseError,
 )
-from tests.api.conftest import BadServer, http_answer
-
-if TYPE_CHECKING:
-    from airflow_provider_atai.emulator.control import EmulatorControl
+from tests.api.conftest import http_answer
 
 RECORD: dict[str, Any] = {
     "name": "my-finetune-run",
@@ -45,14 +41,14 @@ RECORD: dict[str, Any] = {
 CREATED = pendulum.datetime(2026, 4, 27, 14, 32, 18, 421000)
 
 
-def test_every_status_is_either_terminal_or_active() -> None:
+def test_every_status_is_either_terminal_or_active():
     assert TERMINAL_STATUSES | set(ACTIVE_STATUSES) == {status.value for status in JobStatus}
     assert not TERMINAL_STATUSES & set(ACTIVE_STATUSES)
     assert str(JobStatus.RUNNING) == "RUNNING"
 
 
 class TestRecord:
-    def test_the_documented_record_is_read(self) -> None:
+    def test_the_documented_record_is_read(self):
         job = FineTuneJob.from_record(RECORD)
         assert (job.id, job.name, job.status) == (RECORD["id"], "my-finetune-run", "COMPLETED")
         assert job.uuid == RECORD["uuid"]
@@ -64,23 +60,23 @@ class TestRecord:
         assert job.inference_config_path == "s3://bucket/config.yaml"
         assert job.is_terminal
 
-    def test_a_record_needs_only_id_and_status(self) -> None:
+    def test_a_record_needs_only_id_and_status(self):
         job = FineTuneJob.from_record({"id": "a", "status": "RUNNING"})
         assert job == FineTuneJob(id="a", name="", status="RUNNING")
         assert not job.is_terminal
 
-    def test_null_fields_count_as_absent(self) -> None:
+    def test_null_fields_count_as_absent(self):
         nulls = dict.fromkeys(RECORD) | {"id": "a", "status": "RUNNING"}
         job = FineTuneJob.from_record(nulls)
         assert job == FineTuneJob(id="a", name="", status="RUNNING")
 
     @pytest.mark.parametrize("status", ["PAUSED", "completed", "COMPLETED ", "SUCCEEDED"])
-    def test_an_undocumented_status_is_kept_and_active(self, status: str) -> None:
+    def test_an_undocumented_status_is_kept_and_active(self, status):
         job = FineTuneJob.from_record(RECORD | {"status": status})
         assert job.status == status
         assert not job.is_terminal
 
-    def test_unknown_fields_are_ignored(self) -> None:
+    def test_unknown_fields_are_ignored(self):
         odd = RECORD | {"price": 5, "error": {"why": "x"}}
         assert FineTuneJob.from_record(odd) == FineTuneJob.from_record(RECORD)
 
@@ -97,7 +93,7 @@ class TestRecord:
             ("config", "x"),
         ],
     )
-    def test_a_field_of_the_wrong_type_is_ignored(self, field: str, value: object) -> None:
+    def test_a_field_of_the_wrong_type_is_ignored(self, field, value):
         odd = FineTuneJob.from_record(RECORD | {field: value})
         absent = {name: known for name, known in RECORD.items() if name != field}
         assert odd == FineTuneJob.from_record(absent)
@@ -119,7 +115,7 @@ class TestRecord:
             (RECORD | {"status": ["RUNNING"]}, "whose status is a list"),
         ],
     )
-    def test_a_malformed_record_is_refused(self, record: object, complaint: str) -> None:
+    def test_a_malformed_record_is_refused(self, record, complaint):
         with pytest.raises(AtaiResponseError, match=complaint):
             FineTuneJob.from_record(record)
 
@@ -143,12 +139,12 @@ class TestRecord:
         (1.5, None),
     ],
 )
-def test_parse_timestamp(text: object, moment: pendulum.DateTime | None) -> None:
+def test_parse_timestamp(text, moment):
     assert parse_timestamp(text) == moment
 
 
 class TestMetrics:
-    def test_the_documented_response_is_read(self) -> None:
+    def test_the_documented_response_is_read(self):
         record = {
             "step": 200,
             "loss": 1.842,
@@ -171,35 +167,31 @@ class TestMetrics:
             ({"metrics": [1, {"odd": []}, None]}, None, ({"odd": []},)),
         ],
     )
-    def test_a_free_form_response_is_read(
-        self, answer: object, step: int | None, records: tuple[Any, ...]
-    ) -> None:
+    def test_a_free_form_response_is_read(self, answer, step, records):
         assert JobMetrics.from_response(answer) == JobMetrics(last_checkpoint_step=step, records=records)
 
     @pytest.mark.parametrize("answer", [None, [], "x", 1])
-    def test_a_response_that_is_not_an_object_is_refused(self, answer: object) -> None:
+    def test_a_response_that_is_not_an_object_is_refused(self, answer):
         with pytest.raises(AtaiResponseError, match="instead of a job's metrics"):
             JobMetrics.from_response(answer)
 
 
 class TestScriptedResponses:
     @pytest.fixture
-    def api(self, client: AtaiClient) -> FineTuneApi:
+    def api(self, client):
         return FineTuneApi(client)
 
-    def test_another_job_than_the_one_asked_for_is_refused(
-        self, bad_server: BadServer, api: FineTuneApi
-    ) -> None:
+    def test_another_job_than_the_one_asked_for_is_refused(self, bad_server, api):
         bad_server.answer(http_answer(200, json.dumps(RECORD)))
         for call in (api.get, api.stop, api.cancel):
             with pytest.raises(AtaiResponseError, match="asked for job mine and answered with job 'ft-job"):
                 call("mine")
 
-    def test_a_job_can_be_asked_for_by_its_uuid(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_a_job_can_be_asked_for_by_its_uuid(self, bad_server, api):
         bad_server.answer(http_answer(200, json.dumps(RECORD)))
         assert api.get(RECORD["uuid"]).id == RECORD["id"]
 
-    def test_a_created_job_has_the_id_of_the_response(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_a_created_job_has_the_id_of_the_response(self, bad_server, api):
         bad_server.answer(http_answer(201, json.dumps(RECORD)))
         job = api.create(name="n", datasets=RECORD["config"]["datasets"], job_id="mine")
         assert job.id == RECORD["id"]
@@ -208,34 +200,28 @@ class TestScriptedResponses:
     @pytest.mark.parametrize(
         "answer", [http_answer(503, "{}"), http_answer(429, "{}"), b"", http_answer(200)]
     )
-    def test_a_create_is_never_sent_twice(
-        self, bad_server: BadServer, api: FineTuneApi, answer: bytes
-    ) -> None:
+    def test_a_create_is_never_sent_twice(self, bad_server, api, answer):
         bad_server.answer(answer)
         with pytest.raises(Exception, match=r"HTTP|lost|nothing"):
             api.create(name="n", datasets=[])
         assert len(bad_server.requests) == 1
 
     @pytest.mark.parametrize("answer", [{"jobs": []}, {}, None, "x"])
-    def test_a_response_that_is_not_a_list_is_refused(
-        self, bad_server: BadServer, api: FineTuneApi, answer: object
-    ) -> None:
+    def test_a_response_that_is_not_a_list_is_refused(self, bad_server, api, answer):
         bad_server.answer(http_answer(200, json.dumps(answer)))
         with pytest.raises(AtaiResponseError, match="instead of a list of jobs"):
             api.list()
 
-    def test_unreadable_records_do_not_hide_the_others(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_unreadable_records_do_not_hide_the_others(self, bad_server, api):
         bad_server.answer(http_answer(200, json.dumps([None, RECORD, {"id": "x"}, RECORD, 5])))
         assert [job.id for job in api.list()] == [RECORD["id"]] * 2
 
-    def test_a_list_of_only_unreadable_records_is_refused(
-        self, bad_server: BadServer, api: FineTuneApi
-    ) -> None:
+    def test_a_list_of_only_unreadable_records_is_refused(self, bad_server, api):
         bad_server.answer(http_answer(200, json.dumps([{"job_id": "x"}])))
         with pytest.raises(AtaiResponseError, match="whose id is nothing"):
             api.list()
 
-    def test_the_list_sends_its_parameters(self, bad_server: BadServer, api: FineTuneApi) -> None:
+    def test_the_list_sends_its_parameters(self, bad_server, api):
         bad_server.answer(http_answer(200, "[]"))
         assert api.list() == []
         assert api.list(limit=0, offset=5, statuses=("RUNNING", "STARTING")) == []
@@ -245,9 +231,7 @@ class TestScriptedResponses:
         ]
 
     @pytest.mark.parametrize("action", ["stop", "cancel"])
-    def test_ending_a_job_is_repeated_unless_options_forbid_it(
-        self, bad_server: BadServer, api: FineTuneApi, action: str
-    ) -> None:
+    def test_ending_a_job_is_repeated_unless_options_forbid_it(self, bad_server, api, action):
         bad_server.answer(http_answer(503), http_answer(200, json.dumps(RECORD)))
         assert getattr(api, action)(RECORD["id"]).status == "COMPLETED"
         assert [(sent.method, sent.target, sent.body) for sent in bad_server.requests] == [
@@ -263,7 +247,7 @@ class TestEmulator:
     """The whole life of jobs against the emulator."""
 
     @pytest.fixture
-    def api(self, atai_emulator: EmulatorControl) -> Iterator[FineTuneApi]:
+    def api(self, atai_emulator):
         atai_emulator.pause()
         with AtaiClient(base_url=atai_emulator.base_url, api_key=atai_emulator.api_key) as client:
             source = client.request(
@@ -281,9 +265,7 @@ class TestEmulator:
 
     DATASETS = ({"name": "t", "split": "train", "file_ids": ["t.jsonl"]},)
 
-    def test_a_job_is_created_read_and_measured(
-        self, api: FineTuneApi, atai_emulator: EmulatorControl
-    ) -> None:
+    def test_a_job_is_created_read_and_measured(self, api, atai_emulator):
         created = api.create(
             name="run", datasets=self.DATASETS, model="Newton::c2_4_3b_251215dfe6a746", job_id="my.id"
         )
@@ -302,9 +284,7 @@ class TestEmulator:
         metrics = api.metrics("my.id")
         assert metrics.records[-1]["step"] == metrics.last_checkpoint_step
 
-    def test_list_with_limit_offset_and_statuses(
-        self, api: FineTuneApi, atai_emulator: EmulatorControl
-    ) -> None:
+    def test_list_with_limit_offset_and_statuses(self, api, atai_emulator):
         for job_id in ("a", "b", "c"):
             api.create(name="run", datasets=self.DATASETS, job_id=job_id)
         api.cancel("b")
@@ -314,7 +294,7 @@ class TestEmulator:
         pages = [job.id for offset in range(3) for job in api.list(limit=1, offset=offset)]
         assert sorted(pages) == ["a", "b", "c"]
 
-    def test_stop_and_cancel_end_a_job(self, api: FineTuneApi, atai_emulator: EmulatorControl) -> None:
+    def test_stop_and_cancel_end_a_job(self, api, atai_emulator):
         for job_id in ("a", "b"):
             api.create(name="run", datasets=self.DATASETS, job_id=job_id)
         atai_emulator.advance(100)
@@ -326,7 +306,7 @@ class TestEmulator:
             with pytest.raises(AtaiConflictError):
                 call("a")
 
-    def test_refused_requests_raise_their_error(self, api: FineTuneApi) -> None:
+    def test_refused_requests_raise_their_error(self, api):
         api.create(name="run", datasets=self.DATASETS, job_id="a")
         with pytest.raises(AtaiConflictError):
             api.create(name="run", datasets=self.DATASETS, job_id="a")
@@ -336,7 +316,7 @@ class TestEmulator:
             api.create(name="run", datasets=self.DATASETS, job_id="x" * 65)
 
 
-def test_reading_jobs_needs_no_http_library() -> None:
+def test_reading_jobs_needs_no_http_library():
     code = (
         "import sys, airflow_provider_atai.api.fine_tune, airflow_provider_atai.errors\n"
         "print([name for name in ('requests', 'urllib3', 'pendulum') if name in sys.modules])"

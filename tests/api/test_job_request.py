@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,7 @@ TRAIN = {"name": "t", "split": "train", "file_ids": ["a.jsonl"]}
 EVAL = {"name": "e", "split": "eval", "file_ids": ("b.jsonl", "c.jsonl")}
 
 
-def test_the_documented_body_is_built() -> None:
+def test_the_documented_body_is_built():
     request = build_request(name="run", datasets=(TRAIN, EVAL), model="Newton::x", job_id="my-id")
     assert json.loads(json.dumps(request)) == {
         "name": "run",
@@ -26,7 +25,7 @@ def test_the_documented_body_is_built() -> None:
     }
 
 
-def test_optional_fields_are_left_out() -> None:
+def test_optional_fields_are_left_out():
     assert build_request(name="run", datasets=[TRAIN]) == {"name": "run", "config": {"datasets": [TRAIN]}}
 
 
@@ -43,7 +42,7 @@ def test_optional_fields_are_left_out() -> None:
         {"job_id": "..."},
     ],
 )
-def test_good_requests_pass(changes: dict[str, Any]) -> None:
+def test_good_requests_pass(changes):
     check_request(**{"name": "run", "datasets": [TRAIN], **changes})
 
 
@@ -97,18 +96,18 @@ def test_good_requests_pass(changes: dict[str, Any]) -> None:
         ({"job_id": "a\ud800"}, "is not valid in a URL path"),
     ],
 )
-def test_bad_requests_are_refused_with_advice(changes: dict[str, Any], complaint: str) -> None:
+def test_bad_requests_are_refused_with_advice(changes, complaint):
     with pytest.raises(ValueError, match=complaint):
         check_request(**{"name": "run", "datasets": [TRAIN], **changes})
 
 
-def test_a_huge_value_is_cut_in_the_message() -> None:
+def test_a_huge_value_is_cut_in_the_message():
     with pytest.raises(ValueError, match="must be a list") as caught:
         check_request(name="run", datasets="x" * 10_000)
     assert len(str(caught.value)) < 500
 
 
-def test_an_id_and_file_ids_can_be_checked_alone() -> None:
+def test_an_id_and_file_ids_can_be_checked_alone():
     check_job_id("fine")
     check_file_ids(["a"], "file_ids")
     with pytest.raises(ValueError, match=r"^file_ids must be"):

@@ -10,7 +10,7 @@ import threading
 import time
 import tracemalloc
 from collections import Counter
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 import pytest
 
@@ -25,20 +25,17 @@ from airflow_provider_atai.errors import (
 )
 from tests.api.uploads import CONTENT, Source, calls, content_of, puts, replace_sleep, send
 
-if TYPE_CHECKING:
-    from airflow_provider_atai.emulator.control import EmulatorControl
-
 LARGE = 24 * 1024 * 1024
 
 
 class Meeting(Source):
     """A file whose readers wait for each other before they read."""
 
-    def __init__(self, expected: int) -> None:
+    def __init__(self, expected):
         super().__init__()
         self.barrier = threading.Barrier(expected)
 
-    def open(self) -> BinaryIO:
+    def open(self):
         # A broken barrier raises here and fails the upload.
         self.barrier.wait(30)
         return super().open()
@@ -49,21 +46,21 @@ class Sizeable:
 
     file_type = "text/plain"
 
-    def __init__(self, num_bytes: int) -> None:
+    def __init__(self, num_bytes):
         self.num_bytes = num_bytes
         self.reads: list[int] = []
 
-    def open(self) -> BinaryIO:
+    def open(self):
         source = self
 
         class Zeros(io.RawIOBase):
             position = 0
 
-            def seek(self, offset: int, whence: int = 0) -> int:
+            def seek(self, offset, whence=0):
                 self.position = offset
                 return offset
 
-            def read(self, size: int = -1) -> bytes:
+            def read(self, size=-1):
                 source.reads.append(size)
                 block = bytes(min(size, source.num_bytes - self.position))
                 self.position += len(block)
@@ -71,23 +68,23 @@ class Sizeable:
 
         return Zeros()  # type: ignore[return-value]
 
-    def check_unchanged(self) -> None:
+    def check_unchanged(self):
         pass
 
 
-def upload_threads() -> list[threading.Thread]:
+def upload_threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith("atai-upload")]
 
 
 @pytest.mark.parametrize("threads", [2, 4])
-def test_as_many_parts_are_in_flight_as_threads_allows(api: FilesApi, threads: int) -> None:
+def test_as_many_parts_are_in_flight_as_threads_allows(api, threads):
     # Four parts: every reader waits for the others.
     send(api, Meeting(threads), threads=threads)
     assert content_of(api) == CONTENT
     assert upload_threads() == []
 
 
-def test_there_are_no_more_threads_than_parts(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_there_are_no_more_threads_than_parts(api, atai_emulator):
     atai_emulator.set_switches(part_size=10)
     source = Source()
     seen: list[int] = []
@@ -98,9 +95,7 @@ def test_there_are_no_more_threads_than_parts(api: FilesApi, atai_emulator: Emul
 
 @pytest.mark.parametrize("threads", [1, 4, 16])
 @pytest.mark.parametrize("part_size", [1, 3, 7, 20])
-def test_many_parts_in_any_order_make_the_file(
-    api: FilesApi, atai_emulator: EmulatorControl, threads: int, part_size: int
-) -> None:
+def test_many_parts_in_any_order_make_the_file(api, atai_emulator, threads, part_size):
     atai_emulator.set_switches(part_size=part_size)
     seen: list[tuple[int, int]] = []
     send(api, threads=threads, on_progress=lambda *numbers: seen.append(numbers))
@@ -112,15 +107,13 @@ def test_many_parts_in_any_order_make_the_file(
     assert [there for there, _ in seen] == sorted(there for there, _ in seen)
 
 
-def test_progress_is_reported_by_the_caller_s_own_thread(api: FilesApi) -> None:
+def test_progress_is_reported_by_the_caller_s_own_thread(api):
     tellers: set[int] = set()
     send(api, threads=4, on_progress=lambda *_: tellers.add(threading.get_ident()))
     assert tellers == {threading.get_ident()}
 
 
-def test_a_part_that_fails_is_sent_again_alone(
-    api: FilesApi, atai_emulator: EmulatorControl, naps: list[float]
-) -> None:
+def test_a_part_that_fails_is_sent_again_alone(api, atai_emulator, naps):
     atai_emulator.add_fault(method="PUT", path="/_storage/*/1", effect="answer", status=503, count=1)
     atai_emulator.add_fault(method="PUT", path="/_storage/*/2", effect="drop_before", count=1)
     atai_emulator.add_fault(method="PUT", path="/_storage/*/3", effect="drop_after", count=1)
@@ -130,9 +123,7 @@ def test_a_part_that_fails_is_sent_again_alone(
     assert len(naps) == 3
 
 
-def test_every_expired_url_is_refreshed(
-    api: FilesApi, atai_emulator: EmulatorControl, naps: list[float]
-) -> None:
+def test_every_expired_url_is_refreshed(api, atai_emulator, naps):
     for number in range(4):
         atai_emulator.add_fault(
             method="PUT",
@@ -149,7 +140,7 @@ def test_every_expired_url_is_refreshed(
     assert naps == []
 
 
-def test_urls_that_stay_refused_end_the_upload(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_urls_that_stay_refused_end_the_upload(api, atai_emulator):
     atai_emulator.set_switches(presigned_url_seconds=0)
     with pytest.raises(AtaiPermissionError):
         send(api, threads=4)
@@ -158,9 +149,7 @@ def test_urls_that_stay_refused_end_the_upload(api: FilesApi, atai_emulator: Emu
     assert atai_emulator.state()["unfinished_uploads"] == 0
 
 
-def test_after_an_outage_the_next_try_sends_only_the_missing_parts(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_after_an_outage_the_next_try_sends_only_the_missing_parts(api, atai_emulator):
     atai_emulator.set_switches(part_size=1)
     atai_emulator.add_fault(method="PUT", path="/_storage/*/11", effect="answer", status=503, count=3)
     with pytest.raises(Exception, match="503"):
@@ -178,9 +167,7 @@ def test_after_an_outage_the_next_try_sends_only_the_missing_parts(
     assert set(puts(atai_emulator)) == {str(number) for number in range(20)} - kept
 
 
-def test_the_first_failure_stops_the_other_parts(
-    api: FilesApi, atai_emulator: EmulatorControl, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_first_failure_stops_the_other_parts(api, atai_emulator, caplog):
     atai_emulator.set_switches(part_size=1)
     atai_emulator.add_fault(method="PUT", path="/_storage/*/1", effect="answer", status=400, body="errors")
     with pytest.raises(AtaiBadRequestError):
@@ -192,7 +179,7 @@ def test_the_first_failure_stops_the_other_parts(
     assert atai_emulator.state()["unfinished_uploads"] == 0
 
 
-def test_a_failure_stops_a_part_that_is_being_sent(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_a_failure_stops_a_part_that_is_being_sent(api, atai_emulator):
     part_size = 64 * 1024 * 1024
     atai_emulator.set_switches(part_size=part_size)
     begun = threading.Event()
@@ -201,11 +188,11 @@ def test_a_failure_stops_a_part_that_is_being_sent(api: FilesApi, atai_emulator:
     class Zeros(io.RawIOBase):
         offset = 0
 
-        def seek(self, offset: int, whence: int = 0) -> int:
+        def seek(self, offset, whence=0):
             self.offset = offset
             return offset
 
-        def read(self, size: int = -1) -> bytes:
+        def read(self, size=-1):
             if self.offset:
                 begun.wait(30)
                 raise OSError(5, "Input/output error")
@@ -217,7 +204,7 @@ def test_a_failure_stops_a_part_that_is_being_sent(api: FilesApi, atai_emulator:
             return bytes(size)
 
     class TwoParts(Source):
-        def open(self) -> BinaryIO:
+        def open(self):
             return Zeros()  # type: ignore[return-value]
 
     with pytest.raises(SourceUnreadableError):
@@ -226,19 +213,17 @@ def test_a_failure_stops_a_part_that_is_being_sent(api: FilesApi, atai_emulator:
     assert len(reads) < 60
 
 
-def test_a_failure_stops_a_part_that_waits_for_a_retry(
-    atai_emulator: EmulatorControl, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_stops_a_part_that_waits_for_a_retry(atai_emulator, monkeypatch):
     naps: list[float] = []
     waits, refused = threading.Event(), threading.Event()
 
-    def sleep(seconds: float) -> None:
+    def sleep(seconds):
         naps.append(seconds)
         waits.set()
         refused.wait(30)
 
     class BrokenSecondHalf(io.BytesIO):
-        def seek(self, offset: int, whence: int = 0) -> int:
+        def seek(self, offset, whence=0):
             if offset:
                 # Only once the first part waits.
                 assert waits.wait(30)
@@ -246,7 +231,7 @@ def test_a_failure_stops_a_part_that_waits_for_a_retry(
             return super().seek(offset, whence)
 
     class Unreadable(Source):
-        def open(self) -> BinaryIO:
+        def open(self):
             return BrokenSecondHalf(self.content)
 
     replace_sleep(monkeypatch, sleep)
@@ -264,13 +249,11 @@ def test_a_failure_stops_a_part_that_waits_for_a_retry(
     assert len(naps) < 3
 
 
-def test_a_file_that_changes_while_parts_are_sent_is_not_completed(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_a_file_that_changes_while_parts_are_sent_is_not_completed(api, atai_emulator):
     atai_emulator.set_switches(part_size=1)
     source = Source()
 
-    def change(opened: Source) -> None:
+    def change(opened):
         if opened.opened == 3:
             opened.changed = True
 
@@ -283,9 +266,9 @@ def test_a_file_that_changes_while_parts_are_sent_is_not_completed(
     assert atai_emulator.files() == []
 
 
-def test_a_read_that_fails_because_the_file_changed_is_a_changed_source(api: FilesApi) -> None:
+def test_a_read_that_fails_because_the_file_changed_is_a_changed_source(api):
     class Expired(Source):
-        def open(self) -> BinaryIO:
+        def open(self):
             self.changed = True
             raise OSError(16, "the object has another ETag")
 
@@ -293,15 +276,13 @@ def test_a_read_that_fails_because_the_file_changed_is_a_changed_source(api: Fil
         send(api, Expired(), threads=4)
 
 
-def test_any_exception_of_a_store_is_an_unreadable_source(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_any_exception_of_a_store_is_an_unreadable_source(api, atai_emulator):
     class StoreError(Exception):
         pass
 
     source = Source()
 
-    def fail(opened: Source) -> None:
+    def fail(opened):
         raise StoreError("payload incomplete")
 
     source.on_open = fail
@@ -312,9 +293,7 @@ def test_any_exception_of_a_store_is_an_unreadable_source(
     assert content_of(api) == CONTENT
 
 
-def test_memory_does_not_grow_with_the_file_or_its_parts(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_memory_does_not_grow_with_the_file_or_its_parts(api, atai_emulator):
     atai_emulator.set_switches(part_size=LARGE // 3)
     source = Sizeable(LARGE)
     tracemalloc.start()
@@ -350,9 +329,7 @@ with AtaiClient(base_url=sys.argv[1], api_key=sys.argv[2]) as client:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_upload_is_resumed_after_its_process_was_killed(
-    api: FilesApi, atai_emulator: EmulatorControl, number: signal.Signals
-) -> None:
+def test_an_upload_is_resumed_after_its_process_was_killed(api, atai_emulator, number):
     atai_emulator.set_switches(part_size=2)
     # Parts 6 and 7 hang, so that the signal arrives while they are being sent.
     for part in (6, 7):
@@ -378,9 +355,7 @@ def test_an_upload_is_resumed_after_its_process_was_killed(
     assert set(puts(atai_emulator)) == {"6", "7"}
 
 
-def test_parts_that_fail_while_stopping_are_not_logged_as_errors(
-    api: FilesApi, atai_emulator: EmulatorControl, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_parts_that_fail_while_stopping_are_not_logged_as_errors(api, atai_emulator, caplog):
     caplog.set_level(logging.WARNING)
     atai_emulator.add_fault(method="PUT", path="/_storage/**", effect="drop_before", count=99)
     with pytest.raises(AtaiConnectionError):
@@ -388,9 +363,7 @@ def test_parts_that_fail_while_stopping_are_not_logged_as_errors(
     assert caplog.records == []
 
 
-def test_progress_of_a_resumed_upload_starts_at_the_stored_bytes(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_progress_of_a_resumed_upload_starts_at_the_stored_bytes(api, atai_emulator):
     fault: dict[str, Any] = {"method": "PUT", "path": "/_storage/*/3", "effect": "answer", "status": 503}
     atai_emulator.add_fault(**fault, count=3)
     with pytest.raises(Exception, match="503"):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,18 +20,13 @@ from airflow_provider_atai.errors import (
     SourceUnreadableError,
     UploadGoneError,
 )
-from tests.api.conftest import API_KEY, BadServer, http_answer
+from tests.api.conftest import API_KEY, http_answer
 from tests.api.uploads import CONTENT, Source, calls, content_of, puts, send
-
-if TYPE_CHECKING:
-    from airflow_provider_atai.emulator.control import EmulatorControl
 
 
 @pytest.mark.parametrize("base", [0, 1])
 @pytest.mark.parametrize("part_size", [1, 6, 19, 20, 21])
-def test_a_file_is_stored_in_the_parts_that_the_service_chose(
-    api: FilesApi, atai_emulator: EmulatorControl, base: int, part_size: int
-) -> None:
+def test_a_file_is_stored_in_the_parts_that_the_service_chose(api, atai_emulator, base, part_size):
     atai_emulator.set_switches(part_size=part_size, part_number_base=base)
     stored = send(api)
     assert (stored.file_id, stored.num_bytes) == ("a.txt", len(CONTENT))
@@ -43,9 +37,7 @@ def test_a_file_is_stored_in_the_parts_that_the_service_chose(
     assert [part["part_number"] for part in complete["body"]["parts"]] == list(range(base, base + count))
 
 
-def test_the_key_never_goes_to_storage_and_signatures_never_to_the_log(
-    api: FilesApi, atai_emulator: EmulatorControl, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_key_never_goes_to_storage_and_signatures_never_to_the_log(api, atai_emulator, caplog):
     caplog.set_level(logging.DEBUG)
     atai_emulator.add_fault(method="PUT", path="/_storage/**", effect="answer", status=503, count=1)
     send(api)
@@ -54,15 +46,13 @@ def test_the_key_never_goes_to_storage_and_signatures_never_to_the_log(
     assert "Trying again" in caplog.text
 
 
-def test_progress_ends_with_the_whole_file(api: FilesApi) -> None:
+def test_progress_ends_with_the_whole_file(api):
     seen: list[tuple[int, int]] = []
     send(api, on_progress=lambda done, total: seen.append((done, total)))
     assert seen == [(0, 20), (6, 20), (12, 20), (18, 20), (20, 20)]
 
 
-def test_a_part_that_fails_is_sent_again_alone(
-    api: FilesApi, atai_emulator: EmulatorControl, naps: list[float]
-) -> None:
+def test_a_part_that_fails_is_sent_again_alone(api, atai_emulator, naps):
     atai_emulator.add_fault(method="PUT", path="/_storage/*/1", effect="answer", status=503, count=1)
     atai_emulator.add_fault(method="PUT", path="/_storage/*/2", effect="drop_before", count=1)
     atai_emulator.add_fault(method="PUT", path="/_storage/*/3", effect="drop_after", count=1)
@@ -75,9 +65,7 @@ def test_a_part_that_fails_is_sent_again_alone(
 
 
 @pytest.mark.parametrize("kind", ["url_expired", "token_expired"])
-def test_an_expired_url_is_refreshed_at_once(
-    api: FilesApi, atai_emulator: EmulatorControl, naps: list[float], kind: str
-) -> None:
+def test_an_expired_url_is_refreshed_at_once(api, atai_emulator, naps, kind):
     atai_emulator.add_fault(
         method="PUT",
         path="/_storage/*/1",
@@ -93,9 +81,7 @@ def test_an_expired_url_is_refreshed_at_once(
     assert naps == []
 
 
-def test_urls_that_stay_refused_end_the_upload_and_free_the_name(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_urls_that_stay_refused_end_the_upload_and_free_the_name(api, atai_emulator):
     atai_emulator.set_switches(presigned_url_seconds=0)
     with pytest.raises(AtaiPermissionError):
         send(api)
@@ -116,9 +102,7 @@ def test_urls_that_stay_refused_end_the_upload_and_free_the_name(
     ],
     ids=lambda fault: f"{fault['path']} {fault['effect']}",
 )
-def test_an_outage_leaves_the_upload_open_and_the_next_try_resumes(
-    api: FilesApi, atai_emulator: EmulatorControl, fault: dict[str, Any]
-) -> None:
+def test_an_outage_leaves_the_upload_open_and_the_next_try_resumes(api, atai_emulator, fault):
     atai_emulator.add_fault(**fault, count=3)
     with pytest.raises((AtaiConnectionError, AtaiServerError, AtaiResponseError)):
         send(api)
@@ -137,13 +121,13 @@ def test_an_outage_leaves_the_upload_open_and_the_next_try_resumes(
     assert not set(again) & (sent - {"2"})
 
 
-def test_the_upload_of_a_killed_worker_is_resumed(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_the_upload_of_a_killed_worker_is_resumed(api, atai_emulator):
     class WorkerKilledError(BaseException):
         pass
 
     source = Source()
 
-    def die(dying: Source) -> None:
+    def die(dying):
         if dying.opened == 3:
             raise WorkerKilledError
 
@@ -159,9 +143,7 @@ def test_the_upload_of_a_killed_worker_is_resumed(api: FilesApi, atai_emulator: 
     assert seen == [12, 18, 20]
 
 
-def test_an_upload_that_lacks_only_its_completion_is_completed(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_an_upload_that_lacks_only_its_completion_is_completed(api, atai_emulator):
     atai_emulator.add_fault(method="POST", path="/files/uploads/*/complete", effect="drop_before", count=3)
     with pytest.raises(AtaiConnectionError):
         send(api)
@@ -172,9 +154,7 @@ def test_an_upload_that_lacks_only_its_completion_is_completed(
     assert atai_emulator.requests(path="*/complete")[0]["body"] == {"parts": []}
 
 
-def test_a_lost_response_to_complete_does_not_fail_the_upload(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_a_lost_response_to_complete_does_not_fail_the_upload(api, atai_emulator):
     fault = atai_emulator.add_fault(
         method="POST", path="/files/uploads/*/complete", effect="drop_after", count=1
     )
@@ -185,7 +165,7 @@ def test_a_lost_response_to_complete_does_not_fail_the_upload(
     assert "POST abort" not in calls(atai_emulator)
 
 
-def test_failed_checkpoints_do_not_fail_the_upload(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_failed_checkpoints_do_not_fail_the_upload(api, atai_emulator):
     atai_emulator.add_fault(
         method="POST", path="/files/uploads/*/parts/checkpoint", effect="answer", status=503, count=99
     )
@@ -193,7 +173,7 @@ def test_failed_checkpoints_do_not_fail_the_upload(api: FilesApi, atai_emulator:
     assert content_of(api) == CONTENT
 
 
-def test_an_untrusted_unfinished_upload_is_not_resumed(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_an_untrusted_unfinished_upload_is_not_resumed(api, atai_emulator):
     atai_emulator.add_fault(method="PUT", path="/_storage/*/2", effect="drop_before", count=3)
     with pytest.raises(AtaiConnectionError):
         send(api, Source(CONTENT.upper()))
@@ -205,9 +185,7 @@ def test_an_untrusted_unfinished_upload_is_not_resumed(api: FilesApi, atai_emula
 
 
 @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[:3], b""])
-def test_a_file_that_shrank_is_refused_and_its_upload_aborted(
-    api: FilesApi, atai_emulator: EmulatorControl, content: bytes
-) -> None:
+def test_a_file_that_shrank_is_refused_and_its_upload_aborted(api, atai_emulator, content):
     with pytest.raises(SourceChangedError, match="bytes too early"):
         send(api, Source(content))
     assert calls(atai_emulator)[-1] == "POST abort"
@@ -216,9 +194,7 @@ def test_a_file_that_shrank_is_refused_and_its_upload_aborted(
     assert content_of(api) == CONTENT
 
 
-def test_a_file_that_changes_while_it_is_sent_is_not_completed(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_a_file_that_changes_while_it_is_sent_is_not_completed(api, atai_emulator):
     source = Source()
     source.on_open = lambda changing: setattr(changing, "changed", True)
     with pytest.raises(SourceChangedError):
@@ -229,9 +205,7 @@ def test_a_file_that_changes_while_it_is_sent_is_not_completed(
     assert calls(atai_emulator)[-1] == "POST abort"
 
 
-def test_a_file_that_changed_before_the_upload_is_not_sent(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_a_file_that_changed_before_the_upload_is_not_sent(api, atai_emulator):
     source = Source()
     source.changed = True
     with pytest.raises(SourceChangedError):
@@ -239,12 +213,10 @@ def test_a_file_that_changed_before_the_upload_is_not_sent(
     assert calls(atai_emulator) == []
 
 
-def test_a_read_error_is_not_taken_for_a_lost_connection(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_a_read_error_is_not_taken_for_a_lost_connection(api, atai_emulator):
     source = Source()
 
-    def fail(failing: Source) -> None:
+    def fail(failing):
         if failing.opened == 2:
             raise OSError(5, "Input/output error")
 
@@ -257,7 +229,7 @@ def test_a_read_error_is_not_taken_for_a_lost_connection(
     assert "POST abort" not in calls(atai_emulator)
 
 
-def test_a_taken_name_is_a_conflict_and_aborts_nothing(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_a_taken_name_is_a_conflict_and_aborts_nothing(api, atai_emulator):
     send(api)
     atai_emulator.clear_requests()
     with pytest.raises(AtaiConflictError):
@@ -265,9 +237,7 @@ def test_a_taken_name_is_a_conflict_and_aborts_nothing(api: FilesApi, atai_emula
     assert calls(atai_emulator) == ["POST initiate"]
 
 
-def test_a_key_that_is_rotated_meanwhile_leaves_the_upload_open(
-    api: FilesApi, atai_emulator: EmulatorControl
-) -> None:
+def test_a_key_that_is_rotated_meanwhile_leaves_the_upload_open(api, atai_emulator):
     source = Source()
     source.on_open = lambda opened: atai_emulator.set_api_key("sk_new") if opened.opened == 2 else None
     with pytest.raises(AtaiAuthenticationError):
@@ -279,7 +249,7 @@ def test_a_key_that_is_rotated_meanwhile_leaves_the_upload_open(
         assert puts(atai_emulator) == ["1", "2", "3"]
 
 
-def test_a_part_that_storage_refuses_aborts_the_upload(api: FilesApi, atai_emulator: EmulatorControl) -> None:
+def test_a_part_that_storage_refuses_aborts_the_upload(api, atai_emulator):
     atai_emulator.add_fault(
         method="PUT", path="/_storage/*/1", effect="answer", status=400, body="errors", count=1
     )
@@ -289,9 +259,7 @@ def test_a_part_that_storage_refuses_aborts_the_upload(api: FilesApi, atai_emula
 
 
 @pytest.mark.parametrize("status", [404, 409, 503])
-def test_a_failed_abort_does_not_hide_the_cause(
-    api: FilesApi, atai_emulator: EmulatorControl, status: int
-) -> None:
+def test_a_failed_abort_does_not_hide_the_cause(api, atai_emulator, status):
     atai_emulator.add_fault(method="POST", path="/files/uploads/*/abort", effect="answer", status=status)
     with pytest.raises(SourceChangedError):
         send(api, Source(b""))
@@ -301,10 +269,10 @@ class TestOddSessions:
     """Responses to initiate that the emulator never sends."""
 
     @pytest.fixture
-    def odd(self, client: AtaiClient) -> FilesApi:
+    def odd(self, client):
         return FilesApi(client)
 
-    def session(self, server: BadServer, *ranges: tuple[int, int, int], **fields: object) -> bytes:
+    def session(self, server, *ranges, **fields):
         parts = [
             {"part_number": number, "url": f"{server.root_url}/part", "offset": offset, "length": length}
             for number, offset, length in ranges
@@ -326,11 +294,11 @@ class TestOddSessions:
     )
     def test_parts_that_would_make_another_file_are_not_sent(
         self,
-        bad_server: BadServer,
-        odd: FilesApi,
-        ranges: list[tuple[int, int, int]],
-        fields: dict[str, object],
-    ) -> None:
+        bad_server,
+        odd,
+        ranges,
+        fields,
+    ):
         bad_server.answer(self.session(bad_server, *ranges, **fields), http_answer(200, "{}"))
         with pytest.raises(AtaiResponseError, match="nothing was sent"):
             send(odd)
@@ -340,7 +308,7 @@ class TestOddSessions:
         ]
 
     @pytest.mark.parametrize("verbatim", ['"quoted"', "bare", 'W/"weak"'])
-    def test_etags_are_passed_on_verbatim(self, bad_server: BadServer, odd: FilesApi, verbatim: str) -> None:
+    def test_etags_are_passed_on_verbatim(self, bad_server, odd, verbatim):
         bad_server.answer(
             self.session(bad_server, (7, 0, 20)),
             http_answer(200, ETag=verbatim),
@@ -365,9 +333,7 @@ class TestOddSessions:
             {"file_name": "a.txt", "is_valid": False},
         ],
     )
-    def test_a_file_that_was_stored_differently_is_an_error(
-        self, bad_server: BadServer, odd: FilesApi, answer: dict[str, object]
-    ) -> None:
+    def test_a_file_that_was_stored_differently_is_an_error(self, bad_server, odd, answer):
         bad_server.answer(
             self.session(bad_server, (0, 0, 20)),
             http_answer(200, ETag="e"),
@@ -389,8 +355,8 @@ class TestOddSessions:
         ],
     )
     def test_a_refused_complete_succeeds_only_if_this_very_file_is_stored(
-        self, bad_server: BadServer, odd: FilesApi, metadata: dict[str, object] | None, adopted: bool
-    ) -> None:
+        self, bad_server, odd, metadata, adopted
+    ):
         record = (
             http_answer(404, "{}")
             if metadata is None
@@ -410,9 +376,7 @@ class TestOddSessions:
                 send(odd)
 
     @pytest.mark.parametrize("file_uid", [None, "mine"])
-    def test_under_a_name_of_unknown_content_only_a_uid_proves_the_file(
-        self, bad_server: BadServer, odd: FilesApi, file_uid: str | None
-    ) -> None:
+    def test_under_a_name_of_unknown_content_only_a_uid_proves_the_file(self, bad_server, odd, file_uid):
         known = {} if file_uid is None else {"file_uid": file_uid}
         bad_server.answer(
             self.session(bad_server, (0, 0, 20), **known),
@@ -431,8 +395,8 @@ class TestOddSessions:
         ("ranges", "fields"), [([(1, 10, 10)], {"num_parts": 2}), ([(1, 10, 10)], {}), ([], {"num_parts": 1})]
     )
     def test_missing_parts_reveal_an_unfinished_upload_without_is_resume(
-        self, bad_server: BadServer, odd: FilesApi, ranges: list[tuple[int, int, int]], fields: dict[str, Any]
-    ) -> None:
+        self, bad_server, odd, ranges, fields
+    ):
         """The observed responses have no is_resume."""
         bad_server.answer(
             self.session(bad_server, *ranges, **fields),
@@ -448,9 +412,7 @@ class TestOddSessions:
         assert bad_server.requests[3].body == CONTENT
 
     @pytest.mark.parametrize("status", [400, 403, 405, 422])
-    def test_a_refused_checkpoint_does_not_fail_the_upload(
-        self, bad_server: BadServer, odd: FilesApi, status: int
-    ) -> None:
+    def test_a_refused_checkpoint_does_not_fail_the_upload(self, bad_server, odd, status):
         bad_server.answer(
             self.session(bad_server, (0, 0, 10), (1, 10, 10)),
             http_answer(200, ETag="e"),
@@ -460,18 +422,14 @@ class TestOddSessions:
         )
         assert send(odd).file_id == "a.txt"
 
-    def test_an_upload_that_storage_has_dropped_is_aborted(
-        self, bad_server: BadServer, odd: FilesApi
-    ) -> None:
+    def test_an_upload_that_storage_has_dropped_is_aborted(self, bad_server, odd):
         gone = http_answer(404, "<Error><Code>NoSuchUpload</Code></Error>", content_type="application/xml")
         bad_server.answer(self.session(bad_server, (0, 0, 20)), gone, http_answer(200))
         with pytest.raises(UploadGoneError, match="NoSuchUpload"):
             send(odd)
         assert bad_server.requests[-1].target.endswith("/abort")
 
-    def test_an_expired_url_is_refreshed_before_it_is_used(
-        self, bad_server: BadServer, odd: FilesApi
-    ) -> None:
+    def test_an_expired_url_is_refreshed_before_it_is_used(self, bad_server, odd):
         part = {"part_number": 0, "url": f"{bad_server.root_url}/fresh", "offset": 0, "length": 20}
         bad_server.answer(
             self.session(bad_server, (0, 0, 20), expires_at="2026-01-01T00:00:00Z"),
@@ -483,9 +441,7 @@ class TestOddSessions:
         assert send(odd).file_id == "a.txt"
         assert bad_server.requests[2].target == "/fresh"
 
-    def test_a_url_of_unknown_age_is_refreshed_after_a_dropped_connection(
-        self, bad_server: BadServer, client: AtaiClient
-    ) -> None:
+    def test_a_url_of_unknown_age_is_refreshed_after_a_dropped_connection(self, bad_server, client):
         """Storage that responds before it has the whole body closes the connection, and its 403 is lost."""
         client.max_attempts = 1
         part = {"part_number": 0, "url": f"{bad_server.root_url}/fresh", "offset": 0, "length": 20}
@@ -500,7 +456,7 @@ class TestOddSessions:
         assert send(FilesApi(client)).file_id == "a.txt"
         assert bad_server.requests[3].target == "/fresh"
 
-    def test_a_part_that_moves_is_refused(self, bad_server: BadServer, odd: FilesApi) -> None:
+    def test_a_part_that_moves_is_refused(self, bad_server, odd):
         moved = {"part_number": 0, "url": f"{bad_server.root_url}/part", "offset": 0, "length": 10}
         bad_server.answer(
             self.session(bad_server, (0, 0, 20)),
@@ -510,16 +466,14 @@ class TestOddSessions:
         with pytest.raises(AtaiResponseError, match="moved part 0"):
             send(odd)
 
-    def test_an_upload_that_is_gone_is_not_aborted(self, bad_server: BadServer, odd: FilesApi) -> None:
+    def test_an_upload_that_is_gone_is_not_aborted(self, bad_server, odd):
         gone = http_answer(404, '{"errors": [{"code": "upload_not_found", "message": "gone"}]}')
         bad_server.answer(self.session(bad_server, (0, 0, 20)), http_answer(200, ETag="e"), gone)
         with pytest.raises(UploadGoneError, match="gone"):
             send(odd)
         assert not any(sent.target.endswith("abort") for sent in bad_server.requests)
 
-    def test_an_unfinished_upload_that_cannot_be_aborted_is_not_resumed(
-        self, bad_server: BadServer, odd: FilesApi
-    ) -> None:
+    def test_an_unfinished_upload_that_cannot_be_aborted_is_not_resumed(self, bad_server, odd):
         unfinished = self.session(bad_server, (1, 10, 10), is_resume=True, num_parts=2)
         bad_server.answer(unfinished, http_answer(409, "{}"), unfinished)
         with pytest.raises(AtaiError, match="could not be aborted; nothing was sent"):

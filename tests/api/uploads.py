@@ -6,20 +6,12 @@ import io
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 from airflow_provider_atai.api import client, part_sending
 from airflow_provider_atai.api.upload import upload
 from airflow_provider_atai.datasets import store
 from airflow_provider_atai.errors import SourceChangedError
-
-if TYPE_CHECKING:
-    import pytest
-
-    from airflow_provider_atai.api.file_records import StoredFile
-    from airflow_provider_atai.api.files import FilesApi
-    from airflow_provider_atai.api.part_sending import UploadSource
-    from airflow_provider_atai.emulator.control import EmulatorControl
 
 CONTENT = b"0123456789abcdefghij"
 PART_SIZE = 6
@@ -46,43 +38,43 @@ class Source:
 
     file_type = "text/plain"
 
-    def __init__(self, content: bytes = CONTENT, *, num_bytes: int = len(CONTENT)) -> None:
+    def __init__(self, content=CONTENT, *, num_bytes=None):
         self.content = content
-        self.num_bytes = num_bytes
+        self.num_bytes = len(CONTENT) if num_bytes is None else num_bytes
         self.opened = 0
         self.changed = False
         self.on_open: Callable[[Source], None] = lambda source: None
 
-    def open(self) -> BinaryIO:
+    def open(self):
         self.opened += 1
         self.on_open(self)
         return io.BytesIO(self.content)
 
-    def check_unchanged(self) -> None:
+    def check_unchanged(self):
         if self.changed:
             raise SourceChangedError("it changed")
 
 
-def replace_sleep(monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], None]) -> None:
+def replace_sleep(monkeypatch, sleep):
     """Let the waits of API calls and uploads go through ``sleep``."""
     stand_in = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
     for module in (client, part_sending, store):
         monkeypatch.setattr(module, "time", stand_in)
 
 
-def send(api: FilesApi, source: UploadSource | None = None, **changes: Any) -> StoredFile:
+def send(api, source=None, **changes):
     """Send the file, one part at a time unless ``threads`` says otherwise."""
     return upload(api, source or Source(), **{"file_id": "a.txt", "threads": 1, **changes})
 
 
-def content_of(api: FilesApi, file_id: str = "a.txt") -> bytes:
+def content_of(api, file_id="a.txt"):
     return b"".join(api.stream(file_id))
 
 
-def calls(emulator: EmulatorControl) -> list[str]:
+def calls(emulator):
     """Return the method and the last step of the path of every request to the service and to its storage."""
     return [f"{entry['method']} {entry['path'].rpartition('/')[2]}" for entry in emulator.requests()]
 
 
-def puts(emulator: EmulatorControl) -> list[str]:
+def puts(emulator):
     return [entry["path"].rpartition("/")[2] for entry in emulator.requests(method="PUT", path="/_storage/*")]

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_atai.datasets import checks
-from airflow_provider_atai.datasets.checks import ContentCheck, check_for, json_fault
+from airflow_provider_atai.datasets.checks import check_for, json_fault
 
 
-def run_check(suffix: str, content: bytes, *, block: int = 1024) -> ContentCheck:
+def run_check(suffix, content, *, block=1024):
     check = check_for(suffix)
     for start in range(0, len(content), block):
         check.feed(content[start : start + block])
@@ -34,7 +34,7 @@ def run_check(suffix: str, content: bytes, *, block: int = 1024) -> ContentCheck
     ],
 )
 @pytest.mark.parametrize("block", [1, 7, 1024])
-def test_valid_lines_have_no_faults(content: bytes, block: int) -> None:
+def test_valid_lines_have_no_faults(content, block):
     assert run_check(".jsonl", content, block=block).faults == []
 
 
@@ -75,24 +75,24 @@ def test_valid_lines_have_no_faults(content: bytes, block: int) -> None:
     ],
 )
 @pytest.mark.parametrize("block", [1, 1024])
-def test_each_bad_line_is_reported_with_the_reason(content: bytes, faults: list[str], block: int) -> None:
+def test_each_bad_line_is_reported_with_the_reason(content, faults, block):
     assert run_check(".jsonl", content, block=block).faults == faults
 
 
-def test_faults_never_quote_the_content() -> None:
+def test_faults_never_quote_the_content():
     check = run_check(".jsonl", b'{"patient": "Doe" "x"}\nsecret\n{"a": "\xe4secret"}\n')
     assert len(check.faults) == 3
     assert "Doe" not in str(check.faults)
     assert "secret" not in str(check.faults)
 
 
-def test_only_the_first_five_bad_lines_are_reported() -> None:
+def test_only_the_first_five_bad_lines_are_reported():
     check = run_check(".jsonl", b"{}\n" * 10 + b"x\n" * 1000 + b"{}\n")
     assert [fault.partition(":")[0] for fault in check.faults] == [f"line {line}" for line in range(11, 16)]
     assert check.is_settled
 
 
-def test_an_endless_line_ends_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_line_ends_the_check(monkeypatch):
     monkeypatch.setattr(checks, "LARGEST_JSON", 100)
     assert run_check(".jsonl", b"{}\n[" + b" " * 98 + b"]\n", block=10).faults == []
     check = run_check(".jsonl", b"{}\n" + b" " * 200, block=10)
@@ -103,7 +103,7 @@ def test_an_endless_line_ends_the_check(monkeypatch: pytest.MonkeyPatch) -> None
 @given(
     st.lists(st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)), st.integers(1, 20)
 )
-def test_any_valid_json_lines_pass_whatever_the_block_size(values: list[object], block: int) -> None:
+def test_any_valid_json_lines_pass_whatever_the_block_size(values, block):
     content = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values).encode(
         "utf-8", "replace"
     )
@@ -111,12 +111,12 @@ def test_any_valid_json_lines_pass_whatever_the_block_size(values: list[object],
 
 
 @given(st.binary(max_size=60), st.integers(1, 20))
-def test_faults_do_not_depend_on_the_block_size(content: bytes, block: int) -> None:
+def test_faults_do_not_depend_on_the_block_size(content, block):
     assert run_check(".jsonl", content, block=block).faults == run_check(".jsonl", content).faults
 
 
 @given(st.binary(max_size=60), st.integers(1, 20))
-def test_text_is_refused_exactly_if_it_is_not_utf8(content: bytes, block: int) -> None:
+def test_text_is_refused_exactly_if_it_is_not_utf8(content, block):
     try:
         content.decode("utf-8")
         valid = True
@@ -128,7 +128,7 @@ def test_text_is_refused_exactly_if_it_is_not_utf8(content: bytes, block: int) -
 
 @pytest.mark.parametrize("suffix", [".csv", ".txt"])
 @pytest.mark.parametrize("block", [1, 2, 1024])
-def test_text_that_is_not_utf8_is_reported_with_its_line(suffix: str, block: int) -> None:
+def test_text_that_is_not_utf8_is_reported_with_its_line(suffix, block):
     assert run_check(suffix, "a,ü\nb,✓\n".encode(), block=block).faults == []
     (fault,) = run_check(suffix, "a,ü\nb,✓\n".encode() + b"c,\xff\nd,\xff\n", block=block).faults
     assert fault == "line 3: not UTF-8 (invalid start byte)"
@@ -137,7 +137,7 @@ def test_text_that_is_not_utf8_is_reported_with_its_line(suffix: str, block: int
 
 
 @pytest.mark.parametrize("block", [1, 3, 1024])
-def test_a_json_document_is_one_json_text(block: int) -> None:
+def test_a_json_document_is_one_json_text(block):
     assert run_check(".json", b'{"a":\n [1, 2]}\n', block=block).faults == []
     assert run_check(".json", b'{"a":\n [1, 2}\n', block=block).faults == [
         "not JSON (Expecting ',' delimiter at line 2, column 7)"
@@ -151,7 +151,7 @@ def test_a_json_document_is_one_json_text(block: int) -> None:
     assert run_check(".json", b" \n", block=block).faults == ["empty"]
 
 
-def test_a_large_json_document_is_only_decoded_and_the_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_json_document_is_only_decoded_and_the_note_says_so(monkeypatch):
     monkeypatch.setattr(checks, "LARGEST_JSON", 100)
     assert run_check(".json", b"[" + b" " * 98 + b"]", block=10).note is None
     check = run_check(".json", b"[" + b" " * 200, block=10)
@@ -163,13 +163,13 @@ def test_a_large_json_document_is_only_decoded_and_the_note_says_so(monkeypatch:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".mp4"])
-def test_the_content_of_media_is_not_checked(suffix: str) -> None:
+def test_the_content_of_media_is_not_checked(suffix):
     check = run_check(suffix, b"\xff\x00\nnot JSON")
     assert (check.faults, check.note, check.is_settled) == ([], None, False)
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_byte_order_mark_is_recognised_only_at_the_start(first: bool) -> None:
+def test_a_byte_order_mark_is_recognised_only_at_the_start(first):
     fault = json_fault(b"\xef\xbb\xbf{}", first=first)
     assert fault is not None
     assert ("byte order mark" in fault) is first

@@ -4,7 +4,6 @@ import hashlib
 import os
 import socket
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,8 @@ SHA256 = hashlib.sha256(LINES).hexdigest()
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[..., str]:
-    def write(name: str, content: bytes = LINES) -> str:
+def write(tmp_path):
+    def write(name, content=LINES):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -29,7 +28,7 @@ def write(tmp_path: Path) -> Callable[..., str]:
     return write
 
 
-def test_an_inspected_file_has_its_type_size_hash_and_id(write: Callable[..., str]) -> None:
+def test_an_inspected_file_has_its_type_size_hash_and_id(write):
     path = write("Training set.JSONL")
     file = inspect_file(path)
     assert file.path == path
@@ -57,7 +56,7 @@ def test_an_inspected_file_has_its_type_size_hash_and_id(write: Callable[..., st
         (".JPG", "image/jpeg"),
     ],
 )
-def test_the_suffix_decides_the_type(write: Callable[..., str], suffix: str, file_type: str) -> None:
+def test_the_suffix_decides_the_type(write, suffix, file_type):
     file = inspect_file(write(f"a{suffix}", b"{}"))
     assert file.file_type == file_type
     assert file.file_id.endswith(suffix.lower())
@@ -66,14 +65,14 @@ def test_the_suffix_decides_the_type(write: Callable[..., str], suffix: str, fil
 @pytest.mark.parametrize(
     "path", ["a.yaml", "a.jsonl.gz", "a", "a.", ".jsonl", "/dir.jsonl/a", "jsonl", "a.jsonl/", "a.jsonl ", ""]
 )
-def test_another_suffix_is_refused_and_the_valid_ones_are_listed(path: str) -> None:
+def test_another_suffix_is_refused_and_the_valid_ones_are_listed(path):
     with pytest.raises(
         DatasetFileError, match=r"has none of the suffixes that the service takes \(.jsonl .json .csv"
     ):
         suffix_of(path)
 
 
-def test_a_list_rendered_as_text_is_explained() -> None:
+def test_a_list_rendered_as_text_is_explained():
     with pytest.raises(DatasetFileError, match="a list that was rendered as text"):
         suffix_of("['a.jsonl', 'b.jsonl']")
 
@@ -100,18 +99,18 @@ def test_a_list_rendered_as_text_is_explained() -> None:
         ("train-0123456789ab.jsonl", "train-0123456789ab"),
     ],
 )
-def test_a_content_file_id_is_a_plain_name_with_the_hash(path: str, stem: str) -> None:
+def test_a_content_file_id_is_a_plain_name_with_the_hash(path, stem):
     assert content_file_id(path, SHA256) == f"{stem}-{SHA256[:12]}.jsonl"
 
 
-def test_no_path_can_forge_the_id_of_other_content(write: Callable[..., str]) -> None:
+def test_no_path_can_forge_the_id_of_other_content(write):
     target = inspect_file(write("train.jsonl")).file_id
     forged = inspect_file(write(target, b'{"forged": 1}\n')).file_id
     assert forged != target
 
 
 @pytest.mark.parametrize("file_id", ["a.jsonl", "A_b-1.2.jsonl", "x.JSONL", "_.jsonl"])
-def test_an_authors_plain_file_id_is_accepted(file_id: str) -> None:
+def test_an_authors_plain_file_id_is_accepted(file_id):
     check_file_id(file_id, "/data/train.jsonl")
 
 
@@ -134,12 +133,12 @@ def test_an_authors_plain_file_id_is_accepted(file_id: str) -> None:
         ("x" * 200 + ".jsonl", "has 206 characters; use at most 200"),
     ],
 )
-def test_an_authors_bad_file_id_is_refused(file_id: object, complaint: str) -> None:
+def test_an_authors_bad_file_id_is_refused(file_id, complaint):
     with pytest.raises(DatasetFileError, match=complaint):
         check_file_id(file_id, "/data/train.jsonl")
 
 
-def test_an_authors_file_id_is_kept(write: Callable[..., str]) -> None:
+def test_an_authors_file_id_is_kept(write):
     assert inspect_file(write("train.jsonl"), file_id="mine.jsonl").file_id == "mine.jsonl"
     with pytest.raises(DatasetFileError, match="does not end in"):
         inspect_file(write("train.jsonl"), file_id="mine.csv")
@@ -147,12 +146,12 @@ def test_an_authors_file_id_is_kept(write: Callable[..., str]) -> None:
 
 @pytest.mark.parametrize("validate", [True, False])
 @pytest.mark.parametrize("name", ["empty.jsonl", "empty.json", "empty.csv", "empty.png"])
-def test_an_empty_file_is_refused(write: Callable[..., str], name: str, validate: bool) -> None:
+def test_an_empty_file_is_refused(write, name, validate):
     with pytest.raises(DatasetFileError, match="empty"):
         inspect_file(write(name, b""), validate=validate)
 
 
-def test_a_missing_file_is_reported_with_the_current_directory(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_current_directory(tmp_path):
     with pytest.raises(DatasetFileError, match=f"gone.jsonl does not exist on this worker.*{Path.cwd()}"):
         inspect_file(str(tmp_path / "gone.jsonl"))
     with pytest.raises(DatasetFileError, match="does not exist"):
@@ -161,7 +160,7 @@ def test_a_missing_file_is_reported_with_the_current_directory(tmp_path: Path) -
         inspect_file("a\x00b.jsonl")
 
 
-def test_a_directory_pipe_or_socket_is_refused(tmp_path: Path) -> None:
+def test_a_directory_pipe_or_socket_is_refused(tmp_path):
     directory = tmp_path / "dir.jsonl"
     directory.mkdir()
     with pytest.raises(DatasetFileError, match="is a directory"):
@@ -176,11 +175,9 @@ def test_a_directory_pipe_or_socket_is_refused(tmp_path: Path) -> None:
             inspect_file(str(tmp_path / "s.jsonl"))
 
 
-def test_a_file_without_read_permission_is_refused(
-    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_without_read_permission_is_refused(write, monkeypatch):
     # Permission bits do not stop root, and tests often run as root.
-    def refuse(self: Path, *args: object) -> None:
+    def refuse(self, *args):
         raise PermissionError(13, "Permission denied")
 
     path = write("a.jsonl")
@@ -189,7 +186,7 @@ def test_a_file_without_read_permission_is_refused(
         inspect_file(path)
 
 
-def test_the_error_lists_bad_lines_and_what_to_do(write: Callable[..., str]) -> None:
+def test_the_error_lists_bad_lines_and_what_to_do(write):
     path = write("a.jsonl", b'{"a": 1}\nnope\n{"b": 2}\n{"c"\n')
     with pytest.raises(DatasetFileError) as caught:
         inspect_file(path)
@@ -201,11 +198,11 @@ def test_the_error_lists_bad_lines_and_what_to_do(write: Callable[..., str]) -> 
     assert isinstance(caught.value, PermanentError)
 
 
-def test_five_bad_lines_end_the_reading(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_five_bad_lines_end_the_reading(write, monkeypatch):
     blocks: list[bytes] = []
     feed = JsonLinesCheck.feed
 
-    def noted(check: JsonLinesCheck, block: bytes) -> None:
+    def noted(check, block):
         blocks.append(block)
         feed(check, block)
 
@@ -217,21 +214,19 @@ def test_five_bad_lines_end_the_reading(write: Callable[..., str], monkeypatch: 
     assert blocks == [b"x\n" * 8]
 
 
-def test_without_validation_any_content_is_accepted(write: Callable[..., str]) -> None:
+def test_without_validation_any_content_is_accepted(write):
     file = inspect_file(write("a.jsonl", b"\xff\nnot JSON"), validate=False)
     assert file.num_bytes == 10
     assert inspect_file(write("b.csv", b"\xff"), validate=False).num_bytes == 1
 
 
-def test_the_note_says_what_was_not_checked(
-    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_note_says_what_was_not_checked(write, monkeypatch):
     monkeypatch.setattr("airflow_provider_atai.datasets.checks.LARGEST_JSON", 10)
     assert "only its encoding" in str(inspect_file(write("a.json", b"[" + b" " * 10)).note)
 
 
 @pytest.mark.parametrize("change", ["content", "time", "gone", "replaced"])
-def test_a_change_after_the_inspection_is_detected(write: Callable[..., str], change: str) -> None:
+def test_a_change_after_the_inspection_is_detected(write, change):
     path = Path(write("a.jsonl"))
     file = inspect_file(str(path))
     if change == "content":
@@ -248,13 +243,11 @@ def test_a_change_after_the_inspection_is_detected(write: Callable[..., str], ch
         file.check_unchanged()
 
 
-def test_a_change_during_the_inspection_is_detected(
-    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_change_during_the_inspection_is_detected(write, monkeypatch):
     path = Path(write("a.jsonl"))
     real_open = Path.open
 
-    def open_and_append(self: Path, mode: str) -> object:
+    def open_and_append(self, mode):
         with real_open(path, "ab") as writer:
             writer.write(LINES)
         return real_open(self, mode)
@@ -265,7 +258,7 @@ def test_a_change_during_the_inspection_is_detected(
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.png"])
-def test_a_large_file_is_never_held_in_memory(write: Callable[..., str], name: str) -> None:
+def test_a_large_file_is_never_held_in_memory(write, name):
     path = write(name, (b'{"a": "' + b"x" * 1000 + b'"}\n') * 30_000)
     assert Path(path).stat().st_size > 30_000_000
     tracemalloc.start()

@@ -6,8 +6,8 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -18,9 +18,6 @@ from airflow_provider_atai.datasets import sources
 from airflow_provider_atai.errors import RetryableError
 from airflow_provider_atai.operators.datasets import UploadDatasetOperator
 from tests.api.uploads import replace_sleep
-
-if TYPE_CHECKING:
-    from airflow_provider_atai.emulator.control import EmulatorControl
 
 pytest.importorskip("airflow.providers.amazon", reason="make object-storage has Airflow's provider for S3")
 boto3 = pytest.importorskip("boto3")
@@ -34,7 +31,7 @@ PATH = "s3://storage@bucket/data/train.jsonl"
 class Storage:
     """An S3 server in a thread of this process, its only bucket, and the requests that it received."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         from werkzeug.serving import make_server
 
         self.requests: list[dict[str, str]] = []
@@ -53,22 +50,22 @@ class Storage:
         )
         self.s3.create_bucket(Bucket="bucket")
 
-    def put(self, content: bytes, key: str = "data/train.jsonl") -> None:
+    def put(self, content, key="data/train.jsonl"):
         self.s3.put_object(Bucket="bucket", Key=key, Body=content)
         self.requests.clear()
 
-    def ranges(self) -> list[int]:
+    def ranges(self):
         """Return how many bytes each range request asked for."""
         asked = [re.fullmatch(r"bytes=(\d+)-(\d+)", one["range"]) for one in self.requests if one["range"]]
         return [int(found[2]) - int(found[1]) + 1 for found in asked if found]
 
-    def close(self) -> None:
+    def close(self):
         self.s3.close()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
-    def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
+    def _answer(self, environ, start_response):
         request = {
             "method": environ["REQUEST_METHOD"],
             "path": environ["PATH_INFO"],
@@ -80,16 +77,14 @@ class Storage:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Storage]:
+def server():
     storage = Storage()
     yield storage
     storage.close()
 
 
 @pytest.fixture
-def storage(
-    server: Storage, atai_emulator: EmulatorControl, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Storage]:
+def storage(server, atai_emulator, monkeypatch):
     """A bucket behind the Airflow connection ``storage``."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -107,21 +102,19 @@ def storage(
         server.s3.delete_object(Bucket="bucket", Key=entry["Key"])
 
 
-def upload(path: Any = PATH) -> dict[str, Any]:
+def upload(path=PATH):
     dataset: dict[str, Any] = UploadDatasetOperator(task_id="upload", path=path, name="training-set").execute(
         {}
     )
     return dataset
 
 
-def stored(emulator: EmulatorControl, file_id: str) -> bytes:
+def stored(emulator, file_id):
     with AtaiClient(base_url=emulator.base_url, api_key=emulator.api_key) as client:
         return b"".join(FilesApi(client).stream(file_id))
 
 
-def test_a_file_is_read_in_ranges_and_sent_in_parts(
-    storage: Storage, atai_emulator: EmulatorControl, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_is_read_in_ranges_and_sent_in_parts(storage, atai_emulator, monkeypatch):
     monkeypatch.setattr(sources, "StagedSource", None)
     storage.put(LINES)
     atai_emulator.set_switches(part_size=3 * MIB)
@@ -136,7 +129,7 @@ def test_a_file_is_read_in_ranges_and_sent_in_parts(
     assert {one["method"] for one in storage.requests} <= {"HEAD", "GET"}
 
 
-def test_a_file_that_is_already_stored_is_read_once(storage: Storage, atai_emulator: EmulatorControl) -> None:
+def test_a_file_that_is_already_stored_is_read_once(storage, atai_emulator):
     storage.put(LINES)
     first = upload()
     storage.requests.clear()
@@ -145,7 +138,7 @@ def test_a_file_that_is_already_stored_is_read_once(storage: Storage, atai_emula
     assert sum(storage.ranges()) < 2 * len(LINES)
 
 
-def test_several_files_make_one_dataset(storage: Storage, atai_emulator: EmulatorControl) -> None:
+def test_several_files_make_one_dataset(storage, atai_emulator):
     storage.put(b'{"a": 1}\n', "one.jsonl")
     storage.put(b'{"a": 2}\n', "two.jsonl")
     dataset = upload(["s3://storage@bucket/one.jsonl", "s3://storage@bucket/two.jsonl"])
@@ -153,14 +146,12 @@ def test_several_files_make_one_dataset(storage: Storage, atai_emulator: Emulato
 
 
 @pytest.mark.parametrize("other", [LINES.replace(b"x", b"y"), LINES[:-200]], ids=["same size", "shorter"])
-def test_a_file_that_changes_while_it_is_sent_is_refused(
-    storage: Storage, atai_emulator: EmulatorControl, other: bytes
-) -> None:
+def test_a_file_that_changes_while_it_is_sent_is_refused(storage, atai_emulator, other):
     storage.put(LINES)
     atai_emulator.set_switches(part_size=3 * MIB)
     begun = threading.Event()
 
-    def change_once_parts_are_read(request: dict[str, str]) -> None:
+    def change_once_parts_are_read(request):
         if request["range"] and not begun.is_set() and atai_emulator.requests("POST", "*/initiate"):
             begun.set()
             storage.s3.put_object(Bucket="bucket", Key="data/train.jsonl", Body=other)
@@ -181,9 +172,7 @@ def test_a_file_that_changes_while_it_is_sent_is_refused(
         ("s3://storage@bucket/data.jsonl", "is a directory"),
     ],
 )
-def test_a_missing_file_bucket_or_a_directory_is_refused(
-    storage: Storage, atai_emulator: EmulatorControl, path: str, says: str
-) -> None:
+def test_a_missing_file_bucket_or_a_directory_is_refused(storage, atai_emulator, path, says):
     storage.put(LINES)
     storage.put(b"x", "data.jsonl/part-0")
     with pytest.raises(AirflowFailException, match=says):
@@ -191,16 +180,14 @@ def test_a_missing_file_bucket_or_a_directory_is_refused(
     assert atai_emulator.requests() == []
 
 
-def test_bad_lines_are_reported_before_anything_is_sent(
-    storage: Storage, atai_emulator: EmulatorControl
-) -> None:
+def test_bad_lines_are_reported_before_anything_is_sent(storage, atai_emulator):
     storage.put(LINES[:1000] + b"\n{]\n")
     with pytest.raises(AirflowFailException, match="not JSON"):
         upload()
     assert atai_emulator.requests() == []
 
 
-def test_an_unreachable_store_is_retryable(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_store_is_retryable(storage, monkeypatch):
     connection = json.loads(os.environ["AIRFLOW_CONN_STORAGE"])
     connection["extra"] |= {
         "endpoint_url": "http://127.0.0.1:1",

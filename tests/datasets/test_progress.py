@@ -11,29 +11,29 @@ from airflow_provider_atai.datasets.progress import UploadProgress
 class UploadAt:
     """An upload's progress at times that the test chooses, and the lines that it logged."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.now = 100.0
         self.lines: list[str] = []
         log = mock.create_autospec(logging.Logger, instance=True)
         log.info.side_effect = lambda text, *values: self.lines.append(text % values)
         self.progress = UploadProgress(log, "a.jsonl", clock=lambda: self.now)
 
-    def at(self, second: float, there: int, total: int) -> None:
+    def at(self, second, there, total):
         self.now = 100.0 + second
         self.progress(there, total)
 
-    def finish(self, second: float) -> list[str]:
+    def finish(self, second):
         self.now = 100.0 + second
         self.progress.finish()
         return self.lines
 
 
 @pytest.fixture
-def upload() -> UploadAt:
+def upload():
     return UploadAt()
 
 
-def test_a_line_is_logged_every_few_seconds_and_at_the_end(upload: UploadAt) -> None:
+def test_a_line_is_logged_every_few_seconds_and_at_the_end(upload):
     for second in range(21):
         upload.at(second, second * 10_000_000, 200_000_000)
     assert upload.finish(20) == [
@@ -45,7 +45,7 @@ def test_a_line_is_logged_every_few_seconds_and_at_the_end(upload: UploadAt) -> 
     ]
 
 
-def test_bytes_of_an_earlier_try_do_not_count_for_the_rate(upload: UploadAt) -> None:
+def test_bytes_of_an_earlier_try_do_not_count_for_the_rate(upload):
     upload.at(0, 9_000_000, 10_000_000)
     upload.at(10, 9_500_000, 10_000_000)
     assert upload.finish(20) == [
@@ -54,7 +54,7 @@ def test_bytes_of_an_earlier_try_do_not_count_for_the_rate(upload: UploadAt) -> 
     ]
 
 
-def test_without_progress_the_time_left_is_unknown(upload: UploadAt) -> None:
+def test_without_progress_the_time_left_is_unknown(upload):
     upload.at(0, 0, 10)
     upload.at(60, 0, 10)
     # A part that is sent again takes its bytes back.
@@ -67,7 +67,7 @@ def test_without_progress_the_time_left_is_unknown(upload: UploadAt) -> None:
     ]
 
 
-def test_a_small_file_gets_only_the_last_line(upload: UploadAt) -> None:
+def test_a_small_file_gets_only_the_last_line(upload):
     upload.at(0, 0, 18)
     upload.at(0, 18, 18)
     assert upload.finish(0) == [
@@ -75,7 +75,7 @@ def test_a_small_file_gets_only_the_last_line(upload: UploadAt) -> None:
     ]
 
 
-def test_time_left_in_hours(upload: UploadAt) -> None:
+def test_time_left_in_hours(upload):
     upload.at(0, 0, 10**12)
     upload.at(100, 10**10, 10**12)
     assert upload.lines == [
@@ -83,5 +83,5 @@ def test_time_left_in_hours(upload: UploadAt) -> None:
     ]
 
 
-def test_nothing_is_logged_if_nothing_was_sent(upload: UploadAt) -> None:
+def test_nothing_is_logged_if_nothing_was_sent(upload):
     assert upload.finish(1) == []

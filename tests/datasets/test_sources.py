@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Hashable
-from pathlib import Path
 from types import SimpleNamespace
-from typing import BinaryIO, cast
+from typing import cast
 from unittest import mock
 
 import pytest
@@ -27,17 +25,17 @@ from airflow_provider_atai.errors import DatasetFileError, SourceUnreadableError
         ("local:///data/a.jsonl", ObjectStorageSource),
     ],
 )
-def test_the_scheme_decides_the_source(path: str, kind: type) -> None:
+def test_the_scheme_decides_the_source(path, kind):
     assert type(source_of(path)) is kind
 
 
 @pytest.mark.parametrize("path", ["file://a.jsonl", "file://data/a.jsonl", "file://"])
-def test_a_relative_file_url_is_refused(path: str) -> None:
+def test_a_relative_file_url_is_refused(path):
     with pytest.raises(DatasetFileError, match="Write file:///directory/name"):
         source_of(path)
 
 
-def test_a_file_url_and_its_path_are_the_same_file(tmp_path: Path) -> None:
+def test_a_file_url_and_its_path_are_the_same_file(tmp_path):
     path = tmp_path / "a b%20c.jsonl"
     path.write_bytes(b"{}\n")
     by_url, by_path = inspect_file(f"file://{path}"), inspect_file(str(path))
@@ -48,14 +46,14 @@ def test_a_file_url_and_its_path_are_the_same_file(tmp_path: Path) -> None:
     )
 
 
-def test_a_store_without_its_airflow_provider_names_the_provider() -> None:
+def test_a_store_without_its_airflow_provider_names_the_provider():
     source = source_of("nosuchstore://bucket/a.jsonl")
     for call in (source.signature, source.open):
         with pytest.raises(DatasetFileError, match=r"Is the Airflow provider for nosuchstore:// installed\?"):
             call()
 
 
-def test_an_impossible_path_is_refused(tmp_path: Path) -> None:
+def test_an_impossible_path_is_refused(tmp_path):
     loop = tmp_path / "loop.jsonl"
     loop.symlink_to(loop)
     for path in (str(loop), f"{tmp_path}/{'x' * 300}.jsonl"):
@@ -67,17 +65,15 @@ def test_an_impossible_path_is_refused(tmp_path: Path) -> None:
     ("error", "kind"),
     [(PermissionError("denied"), DatasetFileError), (OSError(5, "I/O"), SourceUnreadableError)],
 )
-def test_a_file_that_exists_but_cannot_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, kind: type[Exception]
-) -> None:
+def test_a_file_that_exists_but_cannot_be_read(tmp_path, monkeypatch, error, kind):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"{}\n")
 
     class Unreadable(LocalSource):
-        def open(self) -> BinaryIO:
+        def open(self):
             raise error
 
-        def signature(self) -> Hashable:
+        def signature(self):
             return 1
 
     monkeypatch.setattr(files, "source_of", Unreadable)
@@ -90,23 +86,23 @@ class OneWayStream(io.BytesIO):
 
     claims_to_seek = False
 
-    def seekable(self) -> bool:
+    def seekable(self):
         return self.claims_to_seek
 
-    def seek(self, offset: int, whence: int = 0) -> int:
+    def seek(self, offset, whence=0):
         raise io.UnsupportedOperation("seek")
 
 
 @pytest.mark.parametrize("claims_to_seek", [False, True])
 def test_a_file_that_can_only_be_read_from_start_to_end_is_copied_to_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, claims_to_seek: bool
-) -> None:
+    tmp_path, monkeypatch, *, claims_to_seek
+):
     content = b'{"a": 1}\n' * 10_000
     path = tmp_path / "a.jsonl"
     path.write_bytes(content)
 
     class OneWaySource(LocalSource):
-        def open(self) -> BinaryIO:
+        def open(self):
             return OneWayStream(content)
 
     monkeypatch.setattr(OneWayStream, "claims_to_seek", claims_to_seek)
@@ -124,7 +120,7 @@ def test_a_file_that_can_only_be_read_from_start_to_end_is_copied_to_the_disk(
     file.check_unchanged()
 
 
-def test_a_copy_is_complete_even_if_the_disk_takes_a_block_in_pieces() -> None:
+def test_a_copy_is_complete_even_if_the_disk_takes_a_block_in_pieces():
     source = StagedSource()
     disk = source._copy
     source._copy = cast("io.FileIO", SimpleNamespace(write=lambda block: disk.write(block[:3])))
@@ -138,12 +134,12 @@ class TestObjectStorage:
     """``file`` is the only store that every Airflow version opens without another package."""
 
     @pytest.fixture
-    def path(self, tmp_path: Path) -> Path:
+    def path(self, tmp_path):
         path = tmp_path / "a.jsonl"
         path.write_bytes(b'{"a": 1}\n')
         return path
 
-    def test_the_stream_can_seek(self, path: Path) -> None:
+    def test_the_stream_can_seek(self, path):
         source = ObjectStorageSource(f"file://{path}")
         with source.open() as stream:
             stream.seek(5)
@@ -151,20 +147,20 @@ class TestObjectStorage:
         with source.open() as stream:
             assert stream.read(3) == b'{"a'
 
-    def test_the_signature_changes_with_the_file(self, path: Path) -> None:
+    def test_the_signature_changes_with_the_file(self, path):
         source = ObjectStorageSource(f"file://{path}")
         before = source.signature()
         assert source.signature() == before
         path.write_bytes(b'{"a": 12}\n')
         assert source.signature() != before
 
-    def test_a_missing_file_or_a_directory_is_refused(self, path: Path) -> None:
+    def test_a_missing_file_or_a_directory_is_refused(self, path):
         with pytest.raises(DatasetFileError, match="does not exist"):
             ObjectStorageSource(f"file://{path}.gone").signature()
         with pytest.raises(DatasetFileError, match="is a directory"):
             ObjectStorageSource(f"file://{path.parent}").signature()
 
-    def test_the_store_is_asked_anew_and_read_in_small_blocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_store_is_asked_anew_and_read_in_small_blocks(self, monkeypatch):
         path = mock.Mock(path="bucket/a.jsonl")
         path.fs.info.return_value = {"size": 9}
         monkeypatch.setattr(ObjectStorageSource, "_path", lambda source: path)

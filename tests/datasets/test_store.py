@@ -3,8 +3,6 @@ from __future__ import annotations
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.files import FilesApi
@@ -12,15 +10,8 @@ from airflow_provider_atai.datasets.files import inspect_file
 from airflow_provider_atai.datasets.store import DatasetStore
 from tests.api.uploads import replace_sleep
 
-if TYPE_CHECKING:
-    import pytest
 
-    from airflow_provider_atai.emulator.control import EmulatorControl
-
-
-def test_concurrent_tasks_that_store_the_same_file_all_succeed(
-    atai_emulator: EmulatorControl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_concurrent_tasks_that_store_the_same_file_all_succeed(atai_emulator, tmp_path, monkeypatch):
     # They wait for each other, so time has to pass.
     replace_sleep(monkeypatch, lambda seconds: time.sleep(0.1))
     atai_emulator.set_switches(part_size=2)
@@ -28,7 +19,7 @@ def test_concurrent_tasks_that_store_the_same_file_all_succeed(
     path.write_bytes(b'{"a": 1}\n{"b": 2}\n')
     file = inspect_file(str(path))
 
-    def store(_: int) -> str:
+    def store(_):
         with AtaiClient(base_url=atai_emulator.base_url, api_key=atai_emulator.api_key) as client:
             dataset_store = DatasetStore(FilesApi(client), log=logging.getLogger(__name__))
             return dataset_store.ensure(file, content_addressed=True)

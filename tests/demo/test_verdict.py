@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -25,7 +24,7 @@ GOOD = Outcome(
 )
 
 
-def test_expected_outcome_has_no_problems() -> None:
+def test_expected_outcome_has_no_problems():
     assert problems(GOOD) == []
 
 
@@ -46,11 +45,11 @@ def test_expected_outcome_has_no_problems() -> None:
         ({"handed_over": None}, "handed over"),
     ],
 )
-def test_any_other_outcome_is_a_problem(change: dict[str, Any], word: str) -> None:
+def test_any_other_outcome_is_a_problem(change, word):
     assert any(word in problem for problem in problems(replace(GOOD, **change)))
 
 
-def test_table_lists_tasks_by_start() -> None:
+def test_table_lists_tasks_by_start():
     table = task_table(
         {
             "late": {"state": "success", "try_number": 1, "start_date": "2026-01-01T00:00:02+00:00"},

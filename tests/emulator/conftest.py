@@ -6,9 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -22,24 +20,22 @@ JSONL = "application/x-ndjson"
 class Service:
     """The emulated API, called as its documents say. Paths leave the version out."""
 
-    def __init__(self, control: EmulatorControl, *, prefix: str = "/v0.5", key: str | None = None) -> None:
+    def __init__(self, control, *, prefix="/v0.5", key=None):
         self.control = control
         self.prefix = prefix
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.headers["Authorization"] = f"Bearer {key or control.api_key}"
 
-    def __call__(self, method: str, path: str, **options: Any) -> requests.Response:
+    def __call__(self, method, path, **options):
         url = f"{self.control.root_url}{self.prefix}{path}"
         return self.session.request(method, url, timeout=30, **options)
 
-    def under(self, prefix: str) -> Service:
+    def under(self, prefix):
         """The same API under another prefix."""
         return Service(self.control, prefix=prefix)
 
-    def upload(
-        self, name: str = "train.jsonl", content: bytes = b'{"a": 1}\n', file_type: str = JSONL
-    ) -> str:
+    def upload(self, name="train.jsonl", content=b'{"a": 1}\n', file_type=JSONL):
         """Upload a file directly, in the parts that the emulator asks for; return its uid."""
         upload = self.initiate(name, len(content), file_type)
         tokens = [self.put_part(part, content) for part in upload["parts"]]
@@ -47,33 +43,29 @@ class Service:
         assert done.status_code == 200, done.text
         return str(done.json()["file_uid"])
 
-    def initiate(
-        self, name: str = "train.jsonl", num_bytes: int = 12, file_type: str = JSONL, **more: Any
-    ) -> dict[str, Any]:
+    def initiate(self, name="train.jsonl", num_bytes=12, file_type=JSONL, **more):
         """Begin a direct upload."""
         body = {"filename": name, "file_type": file_type, "num_bytes": num_bytes, **more}
         answer = self("POST", "/files/uploads/initiate", json=body)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def put_part(self, part: dict[str, Any], content: bytes) -> dict[str, Any]:
+    def put_part(self, part, content):
         """Send the bytes of one part to storage; return its token in the form that complete expects."""
         piece = content[part["offset"] : part["offset"] + part["length"]]
         answer = requests.put(part["url"], data=piece, timeout=30)
         assert answer.status_code == 200, answer.text
         return {"part_number": part["part_number"], "part_token": answer.headers["ETag"]}
 
-    def post_file(
-        self, name: str, content: bytes, file_type: str, path: str = "/files", field: str = "file"
-    ) -> requests.Response:
+    def post_file(self, name, content, file_type, path="/files", field="file"):
         """Upload a file through the service."""
         return self("POST", path, files={field: (name, content, file_type)})
 
-    def create(self, *, file_id: str = "train.jsonl", **changes: Any) -> requests.Response:
+    def create(self, *, file_id="train.jsonl", **changes):
         """Create a job for a file that is there already."""
         return self("POST", "/fine-tune/jobs", json=self.body(file_id) | changes)
 
-    def created(self, **changes: Any) -> dict[str, Any]:
+    def created(self, **changes):
         """Upload a file if it is missing, create a job, and return the job's record."""
         if not self("GET", "/files/metadata/train.jsonl").ok:
             self.upload()
@@ -82,7 +74,7 @@ class Service:
         return dict(answer.json())
 
     @staticmethod
-    def body(file_id: str = "train.jsonl") -> dict[str, Any]:
+    def body(file_id="train.jsonl"):
         """Return the body of a request for a job."""
         return {
             "name": "pump-states",
@@ -93,12 +85,12 @@ class Service:
         }
 
     @staticmethod
-    def code_of(answer: requests.Response) -> str:
+    def code_of(answer):
         """Return the code of the one entry of a documented error body."""
         (entry,) = answer.json()["errors"]
         return str(entry["code"])
 
-    def job(self, job_id: str) -> dict[str, Any]:
+    def job(self, job_id):
         """Return a job's record."""
         answer = self("GET", f"/fine-tune/jobs/{job_id}")
         assert answer.status_code == 200, answer.text
@@ -106,7 +98,7 @@ class Service:
 
 
 @pytest.fixture
-def service(atai_emulator: EmulatorControl) -> Iterator[Service]:
+def service(atai_emulator):
     """A caller of an empty emulator whose job clock is paused."""
     atai_emulator.pause()
     service = Service(atai_emulator)
@@ -117,7 +109,7 @@ def service(atai_emulator: EmulatorControl) -> Iterator[Service]:
 class EmulatorProcess:
     """An emulator started from the command line."""
 
-    def __init__(self, data_dir: Path | None, *options: str) -> None:
+    def __init__(self, data_dir, *options):
         arguments = [sys.executable, "-m", "airflow_provider_atai.emulator", "--port", "0", *options]
         if data_dir is not None:
             arguments += ["--data-dir", str(data_dir)]
@@ -128,7 +120,7 @@ class EmulatorProcess:
         self.announcement = self.process.stdout.readline().rstrip("\n")
         self.control = EmulatorControl(self.announcement.partition(" on ")[2].removesuffix("/v0.5"))
 
-    def end(self, number: int = signal.SIGTERM) -> int:
+    def end(self, number=signal.SIGTERM):
         """Send a signal, and return the exit status."""
         self.process.send_signal(number)
         status = self.process.wait(timeout=30)
@@ -139,11 +131,11 @@ class EmulatorProcess:
 
 
 @pytest.fixture
-def start_emulator() -> Iterator[Callable[..., EmulatorProcess]]:
+def start_emulator():
     """Start emulators, and end those that the test leaves running."""
     started: list[EmulatorProcess] = []
 
-    def start(data_dir: Path | None = None, *options: str) -> EmulatorProcess:
+    def start(data_dir=None, *options):
         started.append(EmulatorProcess(data_dir, *options))
         return started[-1]
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import requests
 
@@ -33,9 +31,7 @@ PATHS = [
     ],
     ids=["none", "wrong", "empty", "no scheme", "basic", "other header"],
 )
-def test_request_without_a_valid_key_is_a_401(
-    service: Any, method: str, path: str, headers: dict[str, str]
-) -> None:
+def test_request_without_a_valid_key_is_a_401(service, method, path, headers):
     # The body is invalid, too: the answer shows that the key is checked first.
     answer = requests.request(
         method, f"{service.control.root_url}{path}", headers=headers, data=b"{", timeout=30
@@ -44,7 +40,7 @@ def test_request_without_a_valid_key_is_a_401(
     assert answer.json() == {"detail": "Invalid API key" if "Authorization" in headers else "Missing API key"}
 
 
-def test_rotated_key_replaces_the_old_one_until_reset(service: Any) -> None:
+def test_rotated_key_replaces_the_old_one_until_reset(service):
     job = service.created()
     service.control.set_api_key("sk_new")
     assert service("GET", f"/fine-tune/jobs/{job['id']}").status_code == 401
@@ -53,7 +49,7 @@ def test_rotated_key_replaces_the_old_one_until_reset(service: Any) -> None:
     assert service("GET", "/fine-tune/jobs").status_code == 200
 
 
-def test_key_belongs_to_one_organisation(start_emulator: Any, service: Any) -> None:
+def test_key_belongs_to_one_organisation(start_emulator, service):
     control = start_emulator(
         None, "--api-key", "sk_one", "--api-key", "sk_two", "--api-key", "sk_one"
     ).control
@@ -64,7 +60,7 @@ def test_key_belongs_to_one_organisation(start_emulator: Any, service: Any) -> N
     assert [one.created()["org_uuid"], two.created()["org_uuid"]] == orgs
 
 
-def test_reset_gives_every_organisation_its_own_key_again(start_emulator: Any, service: Any) -> None:
+def test_reset_gives_every_organisation_its_own_key_again(start_emulator, service):
     control = start_emulator(None, "--api-key", "sk_one", "--api-key", "sk_two").control
     orgs = [type(service)(control, key=key).created()["org_uuid"] for key in ("sk_one", "sk_two")]
     control.set_api_key("sk_three")
@@ -74,7 +70,7 @@ def test_reset_gives_every_organisation_its_own_key_again(start_emulator: Any, s
     assert [type(service)(control, key=key).created()["org_uuid"] for key in ("sk_one", "sk_two")] == orgs
 
 
-def test_controls_need_no_key(service: Any) -> None:
+def test_controls_need_no_key(service):
     assert requests.get(f"{service.control.root_url}/_emulator", timeout=30).status_code == 200
 
 
@@ -88,9 +84,7 @@ def test_controls_need_no_key(service: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("prefix", ["/v0.5", "/api"])
-def test_third_party_routes_are_unknown_paths_by_default(
-    service: Any, method: str, path: str, prefix: str
-) -> None:
+def test_third_party_routes_are_unknown_paths_by_default(service, method, path, prefix):
     service.control.set_switches(fine_tune_under_api=True)
     service.created(id="x")
     answer = service.under(prefix)(method, path)
@@ -109,9 +103,7 @@ def test_third_party_routes_are_unknown_paths_by_default(
         ("DELETE", "/fine-tune/jobs/x", {}),
     ],
 )
-def test_fine_tune_api_under_api_is_an_unknown_path_by_default(
-    service: Any, method: str, path: str, options: dict[str, Any]
-) -> None:
+def test_fine_tune_api_under_api_is_an_unknown_path_by_default(service, method, path, options):
     service.control.set_switches(third_party_endpoints=True)
     service.created(id="x")
     answer = service.under("/api")(method, path, **options)
@@ -119,7 +111,7 @@ def test_fine_tune_api_under_api_is_an_unknown_path_by_default(
     assert service.job("x")
 
 
-def test_runner_status_counts_only_the_jobs_of_the_caller(start_emulator: Any, service: Any) -> None:
+def test_runner_status_counts_only_the_jobs_of_the_caller(start_emulator, service):
     control = start_emulator(None, "--api-key", "sk_one", "--api-key", "sk_two").control
     one, two = (type(service)(control, key=key) for key in ("sk_one", "sk_two"))
     control.set_switches(third_party_endpoints=True)
@@ -133,9 +125,7 @@ def test_runner_status_counts_only_the_jobs_of_the_caller(start_emulator: Any, s
     ("path", "is_json"),
     [("/v0.5/no-such", True), ("/fine-tune/jobs", False), ("/fine-tune/status", False), ("/", False)],
 )
-def test_unknown_path_is_a_404_and_has_a_body_only_under_the_api(
-    service: Any, path: str, is_json: bool
-) -> None:
+def test_unknown_path_is_a_404_and_has_a_body_only_under_the_api(service, path, is_json):
     answer = service.under("")("GET", path)
     assert answer.status_code == 404
     assert (answer.content != b"") is is_json

@@ -5,17 +5,17 @@ import pytest
 from airflow_provider_atai.emulator.clock import JobClock, microseconds, whole_seconds
 
 
-def test_clock_runs_at_its_scale() -> None:
+def test_clock_runs_at_its_scale():
     clock = JobClock(wall=100, job=7, scale=60)
     assert clock.at(100) == 7
     assert clock.at(102) == 127
 
 
-def test_clock_does_not_run_backwards_with_real_time() -> None:
+def test_clock_does_not_run_backwards_with_real_time():
     assert JobClock(wall=100, job=7).at(50) == 7
 
 
-def test_clock_continues_if_real_time_is_set_back() -> None:
+def test_clock_continues_if_real_time_is_set_back():
     assert JobClock(wall=100, job=7, scale=2).set_back(50, latest=110) == JobClock(wall=50, job=27, scale=2)
 
 
@@ -29,14 +29,12 @@ def test_clock_continues_if_real_time_is_set_back() -> None:
         ({"advance": 1000, "paused": True}, 1010, 1010),
     ],
 )
-def test_changed_clock_runs_on_from_the_change(
-    change: dict[str, float], at_110: float, at_120: float
-) -> None:
+def test_changed_clock_runs_on_from_the_change(change, at_110, at_120):
     clock = JobClock(wall=100).changed(110, **change)
     assert (clock.at(110), clock.at(120)) == (at_110, at_120)
 
 
-def test_resumed_clock_has_its_old_scale() -> None:
+def test_resumed_clock_has_its_old_scale():
     paused = JobClock(wall=0, scale=10).changed(1, paused=True)
     assert paused.changed(5, paused=False).at(6) == 20
 
@@ -51,11 +49,11 @@ def test_resumed_clock_has_its_old_scale() -> None:
         (JobClock(wall=100, job=10, paused=True), 3, 100),
     ],
 )
-def test_reached_is_the_real_instant_of_a_job_time(clock: JobClock, job: float, wall: float) -> None:
+def test_reached_is_the_real_instant_of_a_job_time(clock, job, wall):
     assert clock.reached(job) == wall
 
 
-def test_timestamps_have_the_documented_forms() -> None:
+def test_timestamps_have_the_documented_forms():
     assert microseconds(1777300338.421) == "2026-04-27T14:32:18.421000Z"
     assert microseconds(1777300338) == "2026-04-27T14:32:18.000000Z"
     assert whole_seconds(1777300338.9) == "2026-04-27T14:32:18Z"

@@ -5,8 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -14,7 +12,7 @@ import requests
 from airflow_provider_atai.emulator.__main__ import main
 
 
-def test_command_prints_its_address_and_listens_on_loopback_only(start_emulator: Any) -> None:
+def test_command_prints_its_address_and_listens_on_loopback_only(start_emulator):
     emulator = start_emulator()
     assert re.fullmatch(r"ATAI emulator listening on http://127\.0\.0\.1:\d+/v0\.5", emulator.announcement)
     assert emulator.control.state()["base_url"] in emulator.announcement
@@ -25,15 +23,15 @@ def test_command_prints_its_address_and_listens_on_loopback_only(start_emulator:
             requests.get(f"http://{address}:{port}/_emulator", timeout=5)
 
 
-def test_command_takes_the_default_key(start_emulator: Any) -> None:
+def test_command_takes_the_default_key(start_emulator):
     url = f"{start_emulator().control.base_url}/fine-tune/jobs"
     assert requests.get(url, headers={"Authorization": "Bearer sk_emulator"}, timeout=30).json() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_command_and_removes_the_temporary_folder(
-    start_emulator: Any, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    start_emulator, number, tmp_path, monkeypatch
+):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     emulator = start_emulator()
     assert [path.name[:14] for path in tmp_path.iterdir()] == ["atai-emulator-"]
@@ -41,13 +39,13 @@ def test_signal_ends_the_command_and_removes_the_temporary_folder(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_command_keeps_a_data_dir_that_it_created(start_emulator: Any, tmp_path: Path) -> None:
+def test_command_keeps_a_data_dir_that_it_created(start_emulator, tmp_path):
     data_dir = tmp_path / "new" / "folder"
     assert start_emulator(data_dir).end() == 0
     assert (data_dir / "emulator.sqlite3").is_file()
 
 
-def test_port_in_use_is_reported_in_one_line() -> None:
+def test_port_in_use_is_reported_in_one_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         command = [sys.executable, "-m", "airflow_provider_atai.emulator", "--port", str(port)]
@@ -57,9 +55,7 @@ def test_port_in_use_is_reported_in_one_line() -> None:
     assert ended.stderr.count("\n") == 1
 
 
-def test_data_dir_in_use_is_reported_in_one_line_and_left_alone(
-    start_emulator: Any, tmp_path: Path, service: Any
-) -> None:
+def test_data_dir_in_use_is_reported_in_one_line_and_left_alone(start_emulator, tmp_path, service):
     first = type(service)(start_emulator(tmp_path).control)
     first.upload()
     command = [sys.executable, "-m", "airflow_provider_atai.emulator", "--port", "0"]
@@ -72,14 +68,14 @@ def test_data_dir_in_use_is_reported_in_one_line_and_left_alone(
 
 
 @pytest.mark.parametrize("arguments", [["--time-scale", "0"], ["--time-scale", "-1"], ["--port", "x"]])
-def test_senseless_arguments_are_refused(arguments: list[str]) -> None:
+def test_senseless_arguments_are_refused(arguments):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
 
 
 @pytest.mark.parametrize("missing", ["uvicorn", "fastapi", "python_multipart"])
-def test_missing_extra_is_reported_with_how_to_install_it(missing: str) -> None:
+def test_missing_extra_is_reported_with_how_to_install_it(missing):
     code = (
         f"import sys; sys.modules['{missing}'] = None; "
         "from airflow_provider_atai.emulator.__main__ import main; sys.exit(main([]))"
@@ -92,7 +88,7 @@ def test_missing_extra_is_reported_with_how_to_install_it(missing: str) -> None:
     assert ended.stderr.count("\n") == 1
 
 
-def test_stray_connection_does_not_disturb(start_emulator: Any) -> None:
+def test_stray_connection_does_not_disturb(start_emulator):
     control = start_emulator().control
     host, _, port = control.root_url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port))) as connection:

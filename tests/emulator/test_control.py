@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -11,11 +10,8 @@ import time_machine
 
 from airflow_provider_atai import __version__
 
-if TYPE_CHECKING:
-    from airflow_provider_atai.emulator.control import EmulatorControl
 
-
-def test_state_counts_jobs_files_uploads_and_faults(service: Any) -> None:
+def test_state_counts_jobs_files_uploads_and_faults(service):
     service.created()
     service("PUT", f"/fine-tune/jobs/{service.created()['id']}/cancel")
     service.initiate("b.jsonl")
@@ -33,7 +29,7 @@ def test_state_counts_jobs_files_uploads_and_faults(service: Any) -> None:
     assert (clock["scale"], clock["paused"]) == (1, True)
 
 
-def test_fixture_sets_the_connection(atai_emulator: EmulatorControl) -> None:
+def test_fixture_sets_the_connection(atai_emulator):
     assert atai_emulator.connection_json == os.environ["AIRFLOW_CONN_ATAI_DEFAULT"]
     assert json.loads(atai_emulator.connection_json) == {
         "conn_type": "atai",
@@ -53,12 +49,12 @@ def test_fixture_sets_the_connection(atai_emulator: EmulatorControl) -> None:
     ],
 )
 def test_fixture_keeps_its_traffic_from_a_proxy(
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
-    upper: str | None,
-    lower: str | None,
-    listed: str | None,
-) -> None:
+    request,
+    monkeypatch,
+    upper,
+    lower,
+    listed,
+):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     for name, value in (("NO_PROXY", upper), ("no_proxy", lower)):
         monkeypatch.delenv(name, raising=False)
@@ -70,7 +66,7 @@ def test_fixture_keeps_its_traffic_from_a_proxy(
     assert (os.environ["NO_PROXY"], os.environ["no_proxy"]) == (expected, expected)
 
 
-def test_reset_forgets_everything(service: Any) -> None:
+def test_reset_forgets_everything(service):
     control = service.control
     service.created()
     service.initiate("b.jsonl")
@@ -96,7 +92,7 @@ def test_reset_forgets_everything(service: Any) -> None:
     assert service.job(answer.json()["id"])["status"] == "COMPLETED"
 
 
-def test_job_clock_runs_at_its_scale(service: Any) -> None:
+def test_job_clock_runs_at_its_scale(service):
     with time_machine.travel(datetime.now(UTC), tick=False) as traveller:
         job = service.created()
         service.control.set_time_scale(100)
@@ -113,7 +109,7 @@ def test_job_clock_runs_at_its_scale(service: Any) -> None:
         assert abs(updated - created - timedelta(seconds=1.05)) < timedelta(milliseconds=1)
 
 
-def test_changes_that_a_jump_passes_happen_at_the_jump(service: Any) -> None:
+def test_changes_that_a_jump_passes_happen_at_the_jump(service):
     with time_machine.travel(datetime.now(UTC), tick=False) as traveller:
         job = service.created()
         traveller.shift(60)
@@ -124,7 +120,7 @@ def test_changes_that_a_jump_passes_happen_at_the_jump(service: Any) -> None:
         assert updated - created == timedelta(seconds=60)
 
 
-def test_jobs_keep_ageing_if_real_time_is_set_back(service: Any) -> None:
+def test_jobs_keep_ageing_if_real_time_is_set_back(service):
     with time_machine.travel(datetime.now(UTC), tick=False) as traveller:
         service.control.resume()
         job = service.created()
@@ -137,7 +133,7 @@ def test_jobs_keep_ageing_if_real_time_is_set_back(service: Any) -> None:
 
 
 @pytest.mark.parametrize("action", ["stop", "cancel", "set_outcome"])
-def test_request_changes_updated_at_even_while_the_clock_is_paused(service: Any, action: str) -> None:
+def test_request_changes_updated_at_even_while_the_clock_is_paused(service, action):
     with time_machine.travel(datetime.now(UTC), tick=False) as traveller:
         service.control.pause()
         service.created(id="a")
@@ -157,7 +153,7 @@ def test_request_changes_updated_at_even_while_the_clock_is_paused(service: Any,
         assert updated - created == timedelta(seconds=120 if action == "stop" else 60)
 
 
-def test_updated_at_does_not_go_back_with_a_time_traveller(service: Any) -> None:
+def test_updated_at_does_not_go_back_with_a_time_traveller(service):
     with time_machine.travel(datetime.now(UTC), tick=False) as traveller:
         job = service.created()
         traveller.shift(timedelta(days=-2))
@@ -165,7 +161,7 @@ def test_updated_at_does_not_go_back_with_a_time_traveller(service: Any) -> None
         assert record["updated_at"] == job["updated_at"]
 
 
-def test_switch_does_not_change_what_happened_before(service: Any) -> None:
+def test_switch_does_not_change_what_happened_before(service):
     with time_machine.travel(datetime.now(UTC), tick=False) as traveller:
         service.control.resume()
         service.created(id="a")
@@ -174,7 +170,7 @@ def test_switch_does_not_change_what_happened_before(service: Any) -> None:
         assert service.job("a")["inference_config_path"]
 
 
-def test_many_jobs_are_listed_by_status(service: Any) -> None:
+def test_many_jobs_are_listed_by_status(service):
     service.upload()
     for number in range(300):
         assert service.create(id=f"job-{number}").ok

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import requests
 
@@ -38,9 +36,7 @@ JOBS = "/fine-tune/jobs"
         ("*", "/_storage/**", ("PUT", "/_storage/upl_x/0"), True),
     ],
 )
-def test_rule_matches_method_and_path(
-    method: str, pattern: str, request_: tuple[str, str], matches: bool
-) -> None:
+def test_rule_matches_method_and_path(method, pattern, request_, matches):
     assert FaultRule(method=method, path=pattern).matches(*request_) is matches
 
 
@@ -53,15 +49,13 @@ def test_rule_matches_method_and_path(
         (1, None, [200, 503, 503, 503]),
     ],
 )
-def test_rule_skips_and_counts_its_hits(
-    service: Any, skip: int, count: int | None, statuses: list[int]
-) -> None:
+def test_rule_skips_and_counts_its_hits(service, skip, count, statuses):
     fault = service.control.add_fault(path=JOBS, skip=skip, count=count)
     assert [service("GET", JOBS).status_code for _ in statuses] == statuses
     assert service.control.fired(fault) == statuses.count(503)
 
 
-def test_first_rule_that_applies_wins(service: Any) -> None:
+def test_first_rule_that_applies_wins(service):
     first = service.control.add_fault(path=JOBS, status=500)
     second = service.control.add_fault(path=JOBS, status=502)
     assert [service("GET", JOBS).status_code for _ in range(3)] == [500, 502, 200]
@@ -69,7 +63,7 @@ def test_first_rule_that_applies_wins(service: Any) -> None:
     assert [request["fault"] for request in service.control.requests()] == [first, second, None]
 
 
-def test_cleared_faults_do_nothing(service: Any) -> None:
+def test_cleared_faults_do_nothing(service):
     service.control.add_fault(count=None)
     assert service("GET", JOBS).status_code == 503
     service.control.clear_faults()
@@ -77,7 +71,7 @@ def test_cleared_faults_do_nothing(service: Any) -> None:
 
 
 @pytest.mark.parametrize("forget", ["clear_faults", "reset"])
-def test_fault_number_is_never_reused(service: Any, forget: str) -> None:
+def test_fault_number_is_never_reused(service, forget):
     old = service.control.add_fault(path=JOBS)
     getattr(service.control, forget)()
     new = service.control.add_fault(path=JOBS)
@@ -107,13 +101,13 @@ def test_fault_number_is_never_reused(service: Any, forget: str) -> None:
         {"effect": "merge", "content": [1]},
     ],
 )
-def test_impossible_rule_is_refused(service: Any, rule: dict[str, Any]) -> None:
+def test_impossible_rule_is_refused(service, rule):
     with pytest.raises(EmulatorControlError, match="HTTP 422"):
         service.control.add_fault(**rule)
     assert service.control.faults() == []
 
 
-def test_infinite_delay_is_refused(service: Any) -> None:
+def test_infinite_delay_is_refused(service):
     url = f"{service.control.root_url}/_emulator/faults"
     answer = requests.post(url, data=b'{"delay": 1e999}', headers={"Content-Type": "application/json"})
     assert answer.status_code == 422

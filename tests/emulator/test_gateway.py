@@ -3,7 +3,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from typing import Any, get_args
+from typing import get_args
 from urllib.parse import urlsplit
 
 import pytest
@@ -35,9 +35,7 @@ MESSAGE = "The emulator was told to answer this"
         ({"body": "json", "status": 200, "content": [1, None]}, 200, "application/json", [1, None]),
     ],
 )
-def test_answer_has_the_body_of_its_kind(
-    service: Any, rule: dict[str, Any], status: int, content_type: str, body: Any
-) -> None:
+def test_answer_has_the_body_of_its_kind(service, rule, status, content_type, body):
     service.control.add_fault(**rule)
     answer = service("GET", JOBS)
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, content_type)
@@ -45,7 +43,7 @@ def test_answer_has_the_body_of_its_kind(
     assert service("GET", JOBS).json() == []
 
 
-def test_answer_defaults_to_the_documented_envelope(service: Any) -> None:
+def test_answer_defaults_to_the_documented_envelope(service):
     service.control.add_fault(status=500, code="internal_logic_error", message="Broken")
     answer = service("GET", JOBS)
     assert (answer.status_code, service.code_of(answer)) == (500, "internal_logic_error")
@@ -61,9 +59,7 @@ def test_answer_defaults_to_the_documented_envelope(service: Any) -> None:
         ("token_expired", 400, "application/xml", "<Code>TokenExpired</Code>"),
     ],
 )
-def test_answer_can_have_a_body_that_is_not_json(
-    service: Any, body: str, status: int, content_type: str | None, part: str
-) -> None:
+def test_answer_can_have_a_body_that_is_not_json(service, body, status, content_type, part):
     service.control.add_fault(body=body)
     answer = service("GET", JOBS)
     assert (answer.status_code, answer.headers.get("Content-Type")) == (status, content_type)
@@ -72,7 +68,7 @@ def test_answer_can_have_a_body_that_is_not_json(
 
 
 @pytest.mark.parametrize("retry_after", [7, "Wed, 21 Oct 2026 07:28:00 GMT"])
-def test_retry_after_is_sent_as_given(service: Any, retry_after: int | str) -> None:
+def test_retry_after_is_sent_as_given(service, retry_after):
     service.control.add_fault(status=429, retry_after=retry_after)
     assert service("GET", JOBS).headers["Retry-After"] == str(retry_after)
     assert "Retry-After" not in service("GET", JOBS).headers
@@ -87,19 +83,19 @@ def test_retry_after_is_sent_as_given(service: Any, retry_after: int | str) -> N
         *({"body": body} for body in get_args(BodyKind)),
     ],
 )
-def test_retry_after_comes_with_every_answer(service: Any, rule: dict[str, Any]) -> None:
+def test_retry_after_comes_with_every_answer(service, rule):
     service.control.add_fault(retry_after=7, **rule)
     assert service("GET", JOBS).headers["Retry-After"] == "7"
 
 
-def test_answer_carries_nothing_out(service: Any) -> None:
+def test_answer_carries_nothing_out(service):
     service.upload()
     service.control.add_fault(method="POST", path=JOBS)
     assert service.create().status_code == 503
     assert service.control.jobs() == []
 
 
-def test_client_sees_the_answer_to_a_large_request(service: Any) -> None:
+def test_client_sees_the_answer_to_a_large_request(service):
     service.control.add_fault(method="PUT", path="/_storage/**", body="token_expired")
     content = b"x" * 8_000_000
     (part,) = service.initiate(num_bytes=len(content))["parts"]
@@ -114,7 +110,7 @@ def test_client_sees_the_answer_to_a_large_request(service: Any) -> None:
 
 
 @pytest.mark.parametrize(("effect", "jobs"), [("drop_before", 0), ("drop_after", 1)])
-def test_dropped_connection_before_or_after_the_effect(service: Any, effect: str, jobs: int) -> None:
+def test_dropped_connection_before_or_after_the_effect(service, effect, jobs):
     service.upload()
     fault = service.control.add_fault(method="POST", path=JOBS, effect=effect)
     with pytest.raises(requests.ConnectionError, match=r"RemoteDisconnected|ConnectionResetError"):
@@ -125,7 +121,7 @@ def test_dropped_connection_before_or_after_the_effect(service: Any, effect: str
     assert service.create().status_code == 200
 
 
-def test_drop_midway_sends_half_of_the_body(service: Any) -> None:
+def test_drop_midway_sends_half_of_the_body(service):
     job = service.created()
     service.control.add_fault(path=f"{JOBS}/*", effect="drop_midway")
     with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.ConnectionError)):
@@ -133,7 +129,7 @@ def test_drop_midway_sends_half_of_the_body(service: Any) -> None:
     assert service.job(job["id"]) == job
 
 
-def test_drop_midway_of_an_empty_body_drops_the_whole_answer(service: Any) -> None:
+def test_drop_midway_of_an_empty_body_drops_the_whole_answer(service):
     upload = service.initiate(num_bytes=2)
     service.control.add_fault(path="/files/uploads/**", effect="drop_midway")
     with pytest.raises(requests.ConnectionError):
@@ -141,7 +137,7 @@ def test_drop_midway_of_an_empty_body_drops_the_whole_answer(service: Any) -> No
     assert service.control.state()["unfinished_uploads"] == 0
 
 
-def test_truncate_frames_half_of_the_body_as_whole(service: Any) -> None:
+def test_truncate_frames_half_of_the_body_as_whole(service):
     job = service.created()
     whole = json.dumps(job, separators=(",", ":"))
     service.control.add_fault(path=f"{JOBS}/*", effect="truncate")
@@ -150,7 +146,7 @@ def test_truncate_frames_half_of_the_body_as_whole(service: Any) -> None:
     assert answer.text == whole[: len(whole) // 2]
 
 
-def test_merge_changes_the_answer_and_nothing_else(service: Any) -> None:
+def test_merge_changes_the_answer_and_nothing_else(service):
     service.control.add_fault(path="/files", effect="merge", content={"is_valid": False})
     answer = service.post_file("a.txt", b"x", "text/plain")
     assert (answer.status_code, answer.json()["is_valid"], answer.json()["file_id"]) == (200, False, "a.txt")
@@ -160,12 +156,12 @@ def test_merge_changes_the_answer_and_nothing_else(service: Any) -> None:
     assert service.job(job["id"]) == job
 
 
-def test_merge_leaves_an_answer_that_is_not_an_object(service: Any) -> None:
+def test_merge_leaves_an_answer_that_is_not_an_object(service):
     service.control.add_fault(effect="merge", content={"x": 1})
     assert service("GET", JOBS).json() == []
 
 
-def test_delay_is_between_the_effect_and_the_answer(service: Any) -> None:
+def test_delay_is_between_the_effect_and_the_answer(service):
     service.upload()
     service.control.add_fault(method="POST", path=JOBS, effect="delay", delay=300)
     with pytest.raises(requests.ReadTimeout):
@@ -175,28 +171,28 @@ def test_delay_is_between_the_effect_and_the_answer(service: Any) -> None:
     assert service.create().status_code == 200
 
 
-def test_delay_passes_the_answer_on(service: Any) -> None:
+def test_delay_passes_the_answer_on(service):
     job = service.created()
     service.control.add_fault(path=f"{JOBS}/*", effect="delay", delay=0.01)
     assert service.job(job["id"]) == job
 
 
-def test_faults_come_before_the_key(service: Any) -> None:
+def test_faults_come_before_the_key(service):
     service.control.add_fault(status=502)
     assert requests.get(f"{service.control.base_url}{JOBS}", timeout=30).status_code == 502
 
 
-def test_controls_are_never_hit(service: Any) -> None:
+def test_controls_are_never_hit(service):
     service.control.add_fault(count=None, effect="drop_before")
     assert service.control.state()["faults"] == 1
 
 
-def test_dropped_connection_leaves_the_others_open(service: Any) -> None:
+def test_dropped_connection_leaves_the_others_open(service):
     service.control.add_fault(path=f"{JOBS}/slow", effect="drop_after", delay=0.2)
     service.created(id="slow")
     slow: list[Exception | requests.Response] = []
 
-    def call() -> None:
+    def call():
         try:
             slow.append(type(service)(service.control)("GET", f"{JOBS}/slow"))
         except requests.ConnectionError as error:
@@ -210,7 +206,7 @@ def test_dropped_connection_leaves_the_others_open(service: Any) -> None:
     assert isinstance(slow[0], requests.ConnectionError)
 
 
-def test_dropped_connection_sends_nothing_at_all(service: Any) -> None:
+def test_dropped_connection_sends_nothing_at_all(service):
     service.control.add_fault(effect="drop_before")
     connection = http.client.HTTPConnection(urlsplit(service.control.root_url).netloc, timeout=30)
     connection.request("GET", "/v0.5/fine-tune/jobs")

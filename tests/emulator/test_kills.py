@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,7 +17,7 @@ class KilledError(BaseException):
     """The end of the process: nothing after it is carried out."""
 
 
-def started(data_dir: Path) -> tuple[Emulator, str]:
+def started(data_dir):
     emulator = Emulator(data_dir)
     org = emulator.organisations.of_header("Bearer sk_emulator")
     assert org is not None
@@ -28,16 +25,16 @@ def started(data_dir: Path) -> tuple[Emulator, str]:
 
 
 def killed_at(
-    emulator: Emulator,
-    monkeypatch: pytest.MonkeyPatch,
-    is_last: Callable[[str, Any], bool],
+    emulator,
+    monkeypatch,
+    is_last,
     *,
-    before: bool = True,
-) -> None:
+    before=True,
+):
     """End the process before, or after, the first write for which ``is_last`` is true."""
     write, is_dead = emulator.store.write, False
 
-    def killed(statement: str, values: Any = ()) -> Any:
+    def killed(statement, values=()):
         nonlocal is_dead
         is_last_now = is_last(statement, values)
         if is_dead or (before and is_last_now):
@@ -52,14 +49,14 @@ def killed_at(
     monkeypatch.setattr(emulator.store, "write", killed)
 
 
-def begun(emulator: Emulator, org: str, *, resume: bool = False) -> str:
+def begun(emulator, org, *, resume=False):
     row, _ = emulator.uploads.initiate(
         org, filename="a.txt", file_type="text/plain", num_bytes=12, resume=resume
     )
     return str(row["id"])
 
 
-def receive(emulator: Emulator, upload_id: str, number: int, piece: bytes) -> str:
+def receive(emulator, upload_id, number, piece):
     content = emulator.store.data_dir / "piece"
     content.write_bytes(piece)
     token = hashlib.md5(piece).hexdigest()
@@ -67,7 +64,7 @@ def receive(emulator: Emulator, upload_id: str, number: int, piece: bytes) -> st
     return token
 
 
-def uploaded(data_dir: Path, part_size: int) -> tuple[Emulator, str, str, dict[int, str]]:
+def uploaded(data_dir, part_size):
     emulator, org = started(data_dir)
     emulator.change_switches({"part_size": part_size})
     upload_id = begun(emulator, org)
@@ -80,9 +77,7 @@ def uploaded(data_dir: Path, part_size: int) -> tuple[Emulator, str, str, dict[i
 
 @pytest.mark.parametrize("part_size", [5, 12], ids=["several parts", "one part"])
 @pytest.mark.parametrize("cut_before", ["the file is there", "the upload is over"])
-def test_kill_during_complete_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_size: int, cut_before: str
-) -> None:
+def test_kill_during_complete_loses_nothing(tmp_path, monkeypatch, part_size, cut_before):
     emulator, org, upload_id, tokens = uploaded(tmp_path, part_size)
     last = "INSERT INTO files" if cut_before == "the file is there" else "UPDATE uploads"
     killed_at(
@@ -104,9 +99,7 @@ def test_kill_during_complete_loses_nothing(
     emulator.store.close()
 
 
-def test_kill_after_initiate_leaves_an_upload_that_takes_its_parts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kill_after_initiate_leaves_an_upload_that_takes_its_parts(tmp_path, monkeypatch):
     emulator, org = started(tmp_path)
     killed_at(
         emulator, monkeypatch, lambda statement, _: statement.startswith("INSERT INTO uploads"), before=False
@@ -123,9 +116,7 @@ def test_kill_after_initiate_leaves_an_upload_that_takes_its_parts(
     emulator.store.close()
 
 
-def test_kill_while_a_part_is_sent_again_leaves_the_first_intact(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kill_while_a_part_is_sent_again_leaves_the_first_intact(tmp_path, monkeypatch):
     emulator, org, upload_id, tokens = uploaded(tmp_path, 12)
     killed_at(emulator, monkeypatch, lambda statement, _: statement.startswith("INSERT INTO upload_parts"))
     with pytest.raises(KilledError):
@@ -138,7 +129,7 @@ def test_kill_while_a_part_is_sent_again_leaves_the_first_intact(
     emulator.store.close()
 
 
-def test_kill_while_keys_are_restored_loses_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_while_keys_are_restored_loses_no_key(tmp_path, monkeypatch):
     emulator = Emulator(tmp_path, api_keys=["sk_one", "sk_two"])
     killed_at(emulator, monkeypatch, lambda statement, _: "INTO organisations" in statement)
     with pytest.raises(KilledError):
@@ -151,12 +142,10 @@ def test_kill_while_keys_are_restored_loses_no_key(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("action", ["overwrite", "delete"])
-def test_kill_while_a_file_is_lost_keeps_file_and_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
-) -> None:
+def test_kill_while_a_file_is_lost_keeps_file_and_job(tmp_path, monkeypatch, action):
     emulator, org = started(tmp_path)
 
-    def add() -> str:
+    def add():
         content = tmp_path / "content"
         content.write_bytes(CONTENT)
         file = emulator.files.add(

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +17,7 @@ SESSION = Path(__file__).with_name("official_client_session.py")
     not PYTHON,
     reason="ATAI_CLIENT_PYTHON names no Python with the vendor's client, which does not fit beside Airflow",
 )
-def test_the_official_client_uploads_lists_downloads_and_deletes(service: Any, tmp_path: Path) -> None:
+def test_the_official_client_uploads_lists_downloads_and_deletes(service, tmp_path):
     service.control.set_switches(part_size=10_000)
     command = [PYTHON, str(SESSION), service.control.root_url, service.control.api_key, str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import signal
 import threading
-from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
 
 @pytest.fixture
-def make_service(service: Any) -> Any:
+def make_service(service):
     """Return a function that makes callers of an emulator in another process."""
     return type(service)
 
 
-def test_everything_survives_a_kill(start_emulator: Any, make_service: Any, tmp_path: Path) -> None:
+def test_everything_survives_a_kill(start_emulator, make_service, tmp_path):
     first = start_emulator(tmp_path)
     service = make_service(first.control)
     first.control.pause()
@@ -65,9 +63,7 @@ def test_everything_survives_a_kill(start_emulator: Any, make_service: Any, tmp_
     assert [service.job(job_id)["status"] for job_id in ("job-1", "doomed")] == ["CANCELLED", "FAILED"]
 
 
-def test_part_urls_from_before_a_kill_still_work(
-    start_emulator: Any, make_service: Any, tmp_path: Path
-) -> None:
+def test_part_urls_from_before_a_kill_still_work(start_emulator, make_service, tmp_path):
     first = start_emulator(tmp_path)
     (part,) = make_service(first.control).initiate(num_bytes=2)["parts"]
     first.end(signal.SIGKILL)
@@ -76,7 +72,7 @@ def test_part_urls_from_before_a_kill_still_work(
     assert requests.put(url, data=b"ab", timeout=30).status_code == 200
 
 
-def test_jobs_age_while_the_emulator_is_down(start_emulator: Any, make_service: Any, tmp_path: Path) -> None:
+def test_jobs_age_while_the_emulator_is_down(start_emulator, make_service, tmp_path):
     first = start_emulator(tmp_path, "--time-scale", "100000")
     make_service(first.control).created(id="job-1")
     first.end(signal.SIGKILL)
@@ -86,7 +82,7 @@ def test_jobs_age_while_the_emulator_is_down(start_emulator: Any, make_service: 
     assert second.control.state()["clock"]["scale"] == 100_000
 
 
-def test_time_scale_of_the_command_line_wins(start_emulator: Any, tmp_path: Path) -> None:
+def test_time_scale_of_the_command_line_wins(start_emulator, tmp_path):
     start_emulator(tmp_path, "--time-scale", "5").end()
     second = start_emulator(tmp_path, "--time-scale", "7")
     assert second.control.state()["clock"]["scale"] == 7
@@ -95,9 +91,7 @@ def test_time_scale_of_the_command_line_wins(start_emulator: Any, tmp_path: Path
     assert second.control.state()["clock"]["scale"] == 7
 
 
-def test_reset_restores_the_options_of_the_start_even_after_a_restart(
-    start_emulator: Any, make_service: Any, tmp_path: Path
-) -> None:
+def test_reset_restores_the_options_of_the_start_even_after_a_restart(start_emulator, make_service, tmp_path):
     first = start_emulator(tmp_path, "--api-key", "sk_one", "--api-key", "sk_two", "--time-scale", "5")
     keys = ("sk_one", "sk_two")
     orgs = [make_service(first.control, key=key).created()["org_uuid"] for key in keys]
@@ -111,9 +105,7 @@ def test_reset_restores_the_options_of_the_start_even_after_a_restart(
     assert control.state()["clock"]["scale"] == 5
 
 
-def test_keys_survive_a_restart_unless_others_are_given(
-    start_emulator: Any, make_service: Any, tmp_path: Path
-) -> None:
+def test_keys_survive_a_restart_unless_others_are_given(start_emulator, make_service, tmp_path):
     first = start_emulator(tmp_path, "--api-key", "sk_one")
     org = make_service(first.control, key="sk_one").created()["org_uuid"]
     first.end(signal.SIGKILL)
@@ -126,14 +118,12 @@ def test_keys_survive_a_restart_unless_others_are_given(
     assert job["org_uuid"] == org
 
 
-def test_kill_during_requests_loses_no_answered_job(
-    start_emulator: Any, make_service: Any, tmp_path: Path
-) -> None:
+def test_kill_during_requests_loses_no_answered_job(start_emulator, make_service, tmp_path):
     first = start_emulator(tmp_path)
     make_service(first.control).upload()
     answered: list[str] = []
 
-    def create(worker: int) -> None:
+    def create(worker):
         service = make_service(first.control)
         for number in range(10_000):
             try:

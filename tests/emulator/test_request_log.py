@@ -3,14 +3,13 @@ from __future__ import annotations
 import http.client
 import json
 from contextlib import suppress
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 
-def test_log_entry_of_a_request(service: Any) -> None:
+def test_log_entry_of_a_request(service):
     service("GET", "/fine-tune/jobs?limit=3&statuses=RUNNING")
     service("POST", "/fine-tune/jobs", json={"name": "é"})
     service("GET", "/fine-tune/jobs/a%20b%2Fc")
@@ -46,7 +45,7 @@ def test_log_entry_of_a_request(service: Any) -> None:
     ]
 
 
-def test_body_that_is_not_json_is_kept_as_text(service: Any) -> None:
+def test_body_that_is_not_json_is_kept_as_text(service):
     service("POST", "/fine-tune/jobs", data=b"{", headers={"Content-Type": "application/json"})
     assert service.control.requests()[0]["body"] == "{"
 
@@ -62,14 +61,14 @@ def test_body_that_is_not_json_is_kept_as_text(service: Any) -> None:
     ],
     ids=["nan", "infinite", "lone surrogate", "deep", "no unicode"],
 )
-def test_odd_body_does_not_break_the_log(service: Any, body: bytes, shown: Any) -> None:
+def test_odd_body_does_not_break_the_log(service, body, shown):
     service("POST", "/fine-tune/jobs", data=body, headers={"Content-Type": "application/json"})
     service("GET", "/fine-tune/jobs")
     assert [entry["body"] for entry in service.control.requests()] == [shown, None]
 
 
 @pytest.mark.parametrize("effect", ["answer", "drop_before", "drop_after"])
-def test_body_of_a_request_that_a_fault_hits_is_kept(service: Any, effect: str) -> None:
+def test_body_of_a_request_that_a_fault_hits_is_kept(service, effect):
     service.control.add_fault(effect=effect)
     body = service.body("no-such.jsonl")
     with suppress(requests.ConnectionError):
@@ -78,7 +77,7 @@ def test_body_of_a_request_that_a_fault_hits_is_kept(service: Any, effect: str) 
     assert (entry["fault"] is not None, entry["body"]) == (True, body)
 
 
-def test_neither_keys_nor_signatures_nor_contents_are_logged(service: Any) -> None:
+def test_neither_keys_nor_signatures_nor_contents_are_logged(service):
     upload = service.initiate(num_bytes=8)
     (part,) = upload["parts"]
     requests.put(part["url"], data=b"contents", timeout=30)
@@ -91,7 +90,7 @@ def test_neither_keys_nor_signatures_nor_contents_are_logged(service: Any) -> No
     assert "X-Emulator-Signature=removed" in log
 
 
-def test_controls_are_not_logged_and_the_log_can_be_cleared(service: Any) -> None:
+def test_controls_are_not_logged_and_the_log_can_be_cleared(service):
     service("GET", "/fine-tune/jobs")
     service.control.state()
     assert len(service.control.requests()) == 1
@@ -99,7 +98,7 @@ def test_controls_are_not_logged_and_the_log_can_be_cleared(service: Any) -> Non
     assert service.control.requests() == []
 
 
-def test_log_can_be_filtered_by_method_and_path(service: Any) -> None:
+def test_log_can_be_filtered_by_method_and_path(service):
     service("GET", "/fine-tune/jobs")
     service("GET", "/fine-tune/jobs/x")
     service("PUT", "/fine-tune/jobs/x/cancel")
@@ -109,7 +108,7 @@ def test_log_can_be_filtered_by_method_and_path(service: Any) -> None:
 
 
 @pytest.mark.parametrize("forget", ["clear_requests", "reset"])
-def test_request_that_ends_late_does_not_change_another_entry(service: Any, forget: str) -> None:
+def test_request_that_ends_late_does_not_change_another_entry(service, forget):
     connection = http.client.HTTPConnection(urlsplit(service.control.root_url).netloc, timeout=30)
     connection.putrequest("POST", "/v0.5/fine-tune/jobs")
     connection.putheader("Authorization", f"Bearer {service.control.api_key}")

@@ -7,8 +7,6 @@ import logging
 import os
 import signal
 import socket
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,11 +16,11 @@ from airflow_provider_atai.emulator.state import Emulator
 
 
 @pytest.fixture
-def emulator(tmp_path: Path) -> Emulator:
+def emulator(tmp_path):
     return Emulator(tmp_path)
 
 
-def connection_to(root_url: str) -> http.client.HTTPConnection:
+def connection_to(root_url):
     """Return an open connection that was answered once."""
     connection = http.client.HTTPConnection(urlsplit(root_url).netloc, timeout=10)
     connection.request("GET", "/_emulator")
@@ -30,7 +28,7 @@ def connection_to(root_url: str) -> http.client.HTTPConnection:
     return connection
 
 
-def test_log_handlers_of_the_process_stay_open(emulator: Emulator, tmp_path: Path) -> None:
+def test_log_handlers_of_the_process_stay_open(emulator, tmp_path):
     handler = logging.FileHandler(tmp_path / "log", mode="w")
     with ThreadedServer(emulator):
         handler.emit(logging.makeLogRecord({"msg": "still here"}))
@@ -38,7 +36,7 @@ def test_log_handlers_of_the_process_stay_open(emulator: Emulator, tmp_path: Pat
     assert (tmp_path / "log").read_text() == "still here\n"
 
 
-def test_idle_connections_are_kept_longer_than_any_poll_interval(emulator: Emulator) -> None:
+def test_idle_connections_are_kept_longer_than_any_poll_interval(emulator):
     listening = listen("127.0.0.1", 0)
     server = EmulatorServer(emulator, listening, lambda: None)
     listening.close()
@@ -46,7 +44,7 @@ def test_idle_connections_are_kept_longer_than_any_poll_interval(emulator: Emula
     assert server.config.timeout_keep_alive >= 3600
 
 
-def test_shutdown_does_not_wait_for_idle_connections(emulator: Emulator) -> None:
+def test_shutdown_does_not_wait_for_idle_connections(emulator):
     with ThreadedServer(emulator) as server:
         connection = connection_to(server.root_url)
     assert isinstance(connection.sock, socket.socket)
@@ -54,7 +52,7 @@ def test_shutdown_does_not_wait_for_idle_connections(emulator: Emulator) -> None
     connection.close()
 
 
-def test_the_command_does_not_wait_for_idle_connections(start_emulator: Any) -> None:
+def test_the_command_does_not_wait_for_idle_connections(start_emulator):
     emulator = start_emulator()
     connection = connection_to(emulator.control.root_url)
     assert emulator.end(signal.SIGTERM) == 0
@@ -63,7 +61,7 @@ def test_the_command_does_not_wait_for_idle_connections(start_emulator: Any) -> 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("effect", ["drop_before", "drop_after", "drop_midway"])
-def test_forked_process_does_not_keep_a_dropped_connection_open(service: Any, effect: str) -> None:
+def test_forked_process_does_not_keep_a_dropped_connection_open(service, effect):
     connection = connection_to(service.control.root_url)
     service.control.add_fault(effect=effect)
     reading, writing = os.pipe()

@@ -12,12 +12,12 @@ from airflow_provider_atai.emulator.control import EmulatorControlError
 from airflow_provider_atai.emulator.settings import Switches
 
 
-def create_status(service: Any) -> Any:
+def create_status(service):
     service.upload()
     return service.create().status_code
 
 
-def duplicate_job_id(service: Any) -> Any:
+def duplicate_job_id(service):
     first = service.created(id="mine")
     answer = service.create(id="mine", name="second")
     if answer.status_code == 409:
@@ -27,14 +27,14 @@ def duplicate_job_id(service: Any) -> Any:
     return [job["name"] for job in service.control.jobs()], found["uuid"] == first["uuid"]
 
 
-def terminal_action(service: Any) -> Any:
+def terminal_action(service):
     job = service.created()
     service("PUT", f"/fine-tune/jobs/{job['id']}/cancel")
     answer = service("PUT", f"/fine-tune/jobs/{job['id']}/stop")
     return answer.status_code, answer.json().get("status")
 
 
-def stop_finalizing(service: Any) -> Any:
+def stop_finalizing(service):
     job = service.created()
     service.control.advance(630)
     assert service.job(job["id"])["status"] == "FINALIZING"
@@ -43,23 +43,23 @@ def stop_finalizing(service: Any) -> Any:
     return answer.status_code, answer.json().get("status"), service.job(job["id"])["status"]
 
 
-def file_ids(service: Any) -> Any:
+def file_ids(service):
     uid = service.upload()
     answers = [service.create(file_id=file_id) for file_id in ("train.jsonl", uid)]
     return [answer.ok and answer.json()["config"]["datasets"][0]["file_ids"] for answer in answers]
 
 
-def required_splits(service: Any) -> Any:
+def required_splits(service):
     service.upload()
 
-    def is_taken(*splits: str) -> bool:
+    def is_taken(*splits):
         datasets = [{"name": "x", "split": split, "file_ids": ["train.jsonl"]} for split in splits]
         return bool(service.create(config={"datasets": datasets}).ok)
 
     return is_taken("eval"), is_taken("train"), is_taken("train", "eval")
 
 
-def extra_fields(service: Any) -> Any:
+def extra_fields(service):
     service.upload()
     config = service.body()["config"]
     config["datasets"][0]["weight"] = 2
@@ -78,31 +78,31 @@ def extra_fields(service: Any) -> Any:
     return statuses
 
 
-def unknown_model(service: Any) -> Any:
+def unknown_model(service):
     service.upload()
     config = service.body()["config"] | {"model": "Newton::other"}
     answer = service.create(config=config)
     return answer.ok or service.code_of(answer)
 
 
-def get_job_by_uuid(service: Any) -> Any:
+def get_job_by_uuid(service):
     return service("GET", f"/fine-tune/jobs/{service.created()['uuid']}").status_code
 
 
-def list_order(service: Any) -> Any:
+def list_order(service):
     service.created(id="old")
     service.created(id="new")
     return [job["id"] for job in service("GET", "/fine-tune/jobs").json()]
 
 
-def completed_inference_config(service: Any) -> Any:
+def completed_inference_config(service):
     job = service.created()
     service.control.advance(9999)
     record = service.job(job["id"])
     return record["status"], record["inference_config_path"] is not None
 
 
-def stopped_inference_config(service: Any) -> Any:
+def stopped_inference_config(service):
     early, late = service.created(id="early"), service.created(id="late")
     service("PUT", f"/fine-tune/jobs/{early['id']}/stop")
     service.control.advance(300)
@@ -111,7 +111,7 @@ def stopped_inference_config(service: Any) -> Any:
     return [service.job(job["id"])["inference_config_path"] for job in (early, late)]
 
 
-def lost_file_fails_job(service: Any) -> Any:
+def lost_file_fails_job(service):
     waiting, running = service.created(id="waiting"), service.created(id="running")
     service.control.set_outcome("RUNNING", job_id="running", at=0)
     service("DELETE", "/files/delete/train.jsonl")
@@ -119,65 +119,65 @@ def lost_file_fails_job(service: Any) -> Any:
     return [service.job(job["id"])["status"] for job in (waiting, running)]
 
 
-def third_party_endpoints(service: Any) -> Any:
+def third_party_endpoints(service):
     service.created(id="mine")
     status = service("GET", "/fine-tune/status")
     deleted = service("DELETE", "/fine-tune/jobs/mine")
     return status.ok and status.json(), deleted.status_code, len(service.control.jobs())
 
 
-def fine_tune_under_api(service: Any) -> Any:
+def fine_tune_under_api(service):
     return service.under("/api")("GET", "/fine-tune/jobs").status_code
 
 
-def validation_errors(service: Any) -> Any:
+def validation_errors(service):
     answer = service("POST", "/fine-tune/jobs", json={"name": "x"})
     return answer.status_code, answer.json().get("detail", "envelope")
 
 
-def authentication_errors(service: Any) -> Any:
+def authentication_errors(service):
     answer = requests.get(f"{service.control.base_url}/fine-tune/jobs", timeout=30)
     return answer.status_code, list(answer.json())
 
 
-def not_found_errors(service: Any) -> Any:
+def not_found_errors(service):
     answer = service("GET", "/fine-tune/jobs/x")
     return answer.status_code, list(answer.json())
 
 
-def part_number_base(service: Any) -> Any:
+def part_number_base(service):
     service.control.set_switches(part_size=5)
     return [part["part_number"] for part in service.initiate(num_bytes=12)["parts"]]
 
 
-def part_size(service: Any) -> Any:
+def part_size(service):
     upload = service.initiate(num_bytes=500 * 1024**2)
     return [part["length"] for part in upload["parts"]][:3]
 
 
-def presigned_url_seconds(service: Any) -> Any:
+def presigned_url_seconds(service):
     (part,) = service.initiate(num_bytes=2)["parts"]
     answer = requests.put(part["url"], data=b"ab", timeout=30)
     return answer.status_code, "Request has expired" in answer.text
 
 
-def initiate_over_unfinished(service: Any) -> Any:
+def initiate_over_unfinished(service):
     first = service.initiate()
     body = {"filename": "train.jsonl", "file_type": "text/csv", "num_bytes": 7, "resume_if_started": True}
     answer = service("POST", "/files/uploads/initiate", json=body)
     return answer.status_code, requests.put(first["parts"][0]["url"], data=b"ab", timeout=30).status_code
 
 
-def direct_max_bytes(service: Any) -> Any:
+def direct_max_bytes(service):
     body = {"filename": "a.csv", "file_type": "text/csv", "num_bytes": 1_000_001}
     return service("POST", "/files/uploads/initiate", json=body).status_code
 
 
-def proxy_max_bytes(service: Any) -> Any:
+def proxy_max_bytes(service):
     return service.post_file("a.txt", b"x" * 100_001, "text/plain").status_code
 
 
-def proxy_application_json(service: Any) -> Any:
+def proxy_application_json(service):
     return service.post_file("a.json", b"{}", "application/json").status_code
 
 
@@ -244,14 +244,12 @@ POSITIONS: list[tuple[Callable[[Any], Any], Any, Any]] = [
     POSITIONS,
     ids=[f"{behaviour.__name__}={position}" for behaviour, position, _ in POSITIONS],
 )
-def test_switch_changes_the_behaviour(
-    service: Any, behaviour: Callable[[Any], Any], position: Any, expected: Any
-) -> None:
+def test_switch_changes_the_behaviour(service, behaviour, position, expected):
     service.control.set_switches(**{behaviour.__name__: position})
     assert behaviour(service) == expected
 
 
-def test_every_switch_is_tested_in_its_default_position_and_another() -> None:
+def test_every_switch_is_tested_in_its_default_position_and_another():
     tested = [(behaviour.__name__, position) for behaviour, position, _ in POSITIONS]
     for name, default in Switches().model_dump().items():
         positions = [position for tested_name, position in tested if tested_name == name]
@@ -271,7 +269,7 @@ def test_every_switch_is_tested_in_its_default_position_and_another() -> None:
         {"direct_max_bytes": 2**63},
     ],
 )
-def test_unknown_switch_or_position_is_refused(service: Any, changes: dict[str, Any]) -> None:
+def test_unknown_switch_or_position_is_refused(service, changes):
     before = service.control.switches()
     with pytest.raises(EmulatorControlError, match="HTTP 400"):
         service.control.set_switches(**changes)
@@ -279,12 +277,12 @@ def test_unknown_switch_or_position_is_refused(service: Any, changes: dict[str, 
 
 
 @pytest.mark.parametrize("changes", [{"no_such": 1}, {"running": 0}, {"checkpoints": 0}, {"ingest": -1}])
-def test_impossible_duration_is_refused(service: Any, changes: dict[str, Any]) -> None:
+def test_impossible_duration_is_refused(service, changes):
     with pytest.raises(EmulatorControlError, match="HTTP 400"):
         service.control.set_life(**changes)
 
 
-def test_durations_apply_to_jobs_that_are_created_afterwards(service: Any) -> None:
+def test_durations_apply_to_jobs_that_are_created_afterwards(service):
     before = service.created()
     service.control.set_life(registered=1, starting=1, running=10, finalizing=1)
     after = service.created()

@@ -7,20 +7,16 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import ParamValidationError
-
-if TYPE_CHECKING:
-    from airflow_provider_atai.emulator.control import EmulatorControl
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 DAG_IDS = {"atai_minimal", "atai_scheduled_retraining"}
 
 
 @pytest.fixture(scope="module")
-def dag_bag(airflow_db: Path) -> Any:
+def dag_bag(airflow_db):
     try:
         from airflow.dag_processing.dagbag import DagBag
     except ImportError:  # Airflow 2
@@ -28,7 +24,7 @@ def dag_bag(airflow_db: Path) -> Any:
     return DagBag(dag_folder=str(EXAMPLES))
 
 
-def run_dag(dag_id: str) -> subprocess.CompletedProcess[str]:
+def run_dag(dag_id):
     return subprocess.run(
         [sys.executable, "-m", "airflow", "dags", "test", dag_id],
         capture_output=True,
@@ -39,12 +35,12 @@ def run_dag(dag_id: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_file_imports(dag_bag: Any) -> None:
+def test_every_file_imports(dag_bag):
     assert dag_bag.import_errors == {}
     assert set(dag_bag.dags) == DAG_IDS
 
 
-def test_scheduled_retraining_never_trains_twice_at_once(dag_bag: Any) -> None:
+def test_scheduled_retraining_never_trains_twice_at_once(dag_bag):
     dag = dag_bag.dags["atai_scheduled_retraining"]
     assert (dag.max_active_runs, dag.catchup) == (1, False)
 
@@ -58,12 +54,12 @@ def test_scheduled_retraining_never_trains_twice_at_once(dag_bag: Any) -> None:
         ("train_path", "s3://bucket/train.jsonl"),
     ],
 )
-def test_trigger_form_takes_what_a_job_can_use(dag_bag: Any, param: str, value: Any) -> None:
+def test_trigger_form_takes_what_a_job_can_use(dag_bag, param, value):
     assert dag_bag.dags["atai_scheduled_retraining"].params.get_param(param).resolve(value) == value
 
 
 @pytest.mark.parametrize(("param", "value"), [("model", 7), ("job_name", ""), ("train_path", None)])
-def test_trigger_form_refuses_what_no_job_can_use(dag_bag: Any, param: str, value: Any) -> None:
+def test_trigger_form_refuses_what_no_job_can_use(dag_bag, param, value):
     with pytest.raises(ParamValidationError):
         dag_bag.dags["atai_scheduled_retraining"].params.get_param(param).resolve(value)
 
@@ -71,14 +67,14 @@ def test_trigger_form_refuses_what_no_job_can_use(dag_bag: Any, param: str, valu
 @pytest.mark.parametrize(
     ("name", "examples", "seed"), [("pump_train.jsonl", 160, 1), ("pump_eval.jsonl", 40, 2)]
 )
-def test_datasets_are_what_the_script_makes(name: str, examples: int, seed: int) -> None:
+def test_datasets_are_what_the_script_makes(name, examples, seed):
     script = runpy.run_path(str(EXAMPLES / "data" / "make_sensor_logs.py"))
     assert (EXAMPLES / "data" / name).read_text(encoding="utf-8") == script["dataset"](examples, seed)
 
 
 @pytest.mark.usefixtures("airflow_db")
 @pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
-def test_runs_to_the_end(dag_id: str, atai_emulator: EmulatorControl) -> None:
+def test_runs_to_the_end(dag_id, atai_emulator):
     atai_emulator.set_time_scale(1_000_000)
     done = run_dag(dag_id)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -89,7 +85,7 @@ def test_runs_to_the_end(dag_id: str, atai_emulator: EmulatorControl) -> None:
 
 @pytest.mark.system
 @pytest.mark.usefixtures("airflow_db")
-def test_fails_when_the_job_fails(atai_emulator: EmulatorControl) -> None:
+def test_fails_when_the_job_fails(atai_emulator):
     atai_emulator.set_time_scale(1_000_000)
     atai_emulator.set_outcome("FAILED")
     done = run_dag("atai_minimal")

@@ -20,24 +20,24 @@ time.sleep(600)
 """
 
 
-def python(code: str) -> list[str]:
+def python(code):
     return [sys.executable, "-c", code]
 
 
-def family_of(processes: ChildProcesses, log: Path) -> list[int]:
-    def announced() -> list[int]:
+def family_of(processes, log):
+    def announced():
         return [int(word) for word in log.read_text().split()[1:]]
 
     return processes.wait_until(announced, "the family has announced itself", 60)
 
 
-def running(pids: list[int]) -> list[int]:
+def running(pids):
     return [
         pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     ]
 
 
-def test_end_of_block_ends_all_descendants(tmp_path: Path) -> None:
+def test_end_of_block_ends_all_descendants(tmp_path):
     with ChildProcesses(tmp_path) as processes:
         child = processes.start("family", python(FAMILY), os.environ)
         family = family_of(processes, child.log)
@@ -45,7 +45,7 @@ def test_end_of_block_ends_all_descendants(tmp_path: Path) -> None:
     assert running(family) == []
 
 
-def test_end_of_block_ends_orphans_of_a_killed_process(tmp_path: Path) -> None:
+def test_end_of_block_ends_orphans_of_a_killed_process(tmp_path):
     with ChildProcesses(tmp_path) as processes:
         child = processes.start("family", python(FAMILY.replace("start_new_session=True", "")), os.environ)
         leader, orphan = family_of(processes, child.log)
@@ -55,7 +55,7 @@ def test_end_of_block_ends_orphans_of_a_killed_process(tmp_path: Path) -> None:
     assert running([orphan]) == []
 
 
-def test_kill_ends_all_descendants(tmp_path: Path) -> None:
+def test_kill_ends_all_descendants(tmp_path):
     with ChildProcesses(tmp_path) as processes:
         child = processes.start("family", python(FAMILY), os.environ)
         family = family_of(processes, child.log)
@@ -63,7 +63,7 @@ def test_kill_ends_all_descendants(tmp_path: Path) -> None:
         assert running(family) == []
 
 
-def test_sigterm_ends_all_descendants(tmp_path: Path) -> None:
+def test_sigterm_ends_all_descendants(tmp_path):
     parent_code = f"""
 import os, sys, time
 from pathlib import Path
@@ -83,7 +83,7 @@ with ChildProcesses(Path({str(tmp_path / "inner")!r})) as processes:
         processes.release()
 
 
-def test_released_processes_outlive_the_block(tmp_path: Path) -> None:
+def test_released_processes_outlive_the_block(tmp_path):
     with ChildProcesses(tmp_path) as processes:
         processes.start("sleeper", python("import time; time.sleep(600)"), os.environ)
         (child,) = processes.release()
@@ -94,15 +94,15 @@ def test_released_processes_outlive_the_block(tmp_path: Path) -> None:
     assert not child.running
 
 
-def test_wait_until_raises_with_the_log_of_a_child_that_ended(tmp_path: Path) -> None:
+def test_wait_until_raises_with_the_log_of_a_child_that_ended(tmp_path):
     with ChildProcesses(tmp_path) as processes:
         processes.start("short", python("raise SystemExit('no such port')"), os.environ)
         with pytest.raises(ChildEndedError, match=r"short ended with status 1[\s\S]*no such port"):
             processes.wait_until(lambda: None, "never", 60)
 
 
-def test_wait_until_raises_with_the_last_error_at_its_deadline(tmp_path: Path) -> None:
-    def refused() -> None:
+def test_wait_until_raises_with_the_last_error_at_its_deadline(tmp_path):
+    def refused():
         raise ConnectionRefusedError("nobody listens")
 
     with (
@@ -112,7 +112,7 @@ def test_wait_until_raises_with_the_last_error_at_its_deadline(tmp_path: Path) -
         processes.wait_until(refused, "Airflow is up", 0.1)
 
 
-def test_end_tree_leaves_a_reused_process_id_alone() -> None:
+def test_end_tree_leaves_a_reused_process_id_alone():
     from tests.harness.child_processes import end_tree
 
     stranger = subprocess.Popen(python("import time; time.sleep(600)"), start_new_session=True)

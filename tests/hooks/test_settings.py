@@ -4,13 +4,13 @@ import pytest
 
 from airflow_provider_atai.api.base_url import DEFAULT_BASE_URL
 from airflow_provider_atai.errors import AtaiConfigurationError
-from airflow_provider_atai.hooks.settings import ClientSettings, client_settings
+from airflow_provider_atai.hooks.settings import client_settings
 
 EMPTY = {"host": None, "port": None, "schema": None, "password": None, "extra": {}, "environ": {}}
 KEY = "sk_secret"
 
 
-def read(**fields) -> ClientSettings:
+def read(**fields):
     return client_settings(**{**EMPTY, "conn_id": "atai_default", "password": KEY, **fields})
 
 

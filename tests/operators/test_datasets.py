@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
@@ -28,15 +26,12 @@ from airflow_provider_atai.operators.datasets import (
 )
 from tests.api.uploads import replace_sleep
 
-if TYPE_CHECKING:
-    from airflow_provider_atai.emulator.control import EmulatorControl
-
 LINES = b'{"a": 1}\n{"b": 2}\n'
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[..., str]:
-    def write(name: str, content: bytes = LINES) -> str:
+def write(tmp_path):
+    def write(name, content=LINES):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -46,39 +41,37 @@ def write(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture(autouse=True)
-def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def naps(monkeypatch):
     """The seconds that the clients would have slept."""
     slept: list[float] = []
     replace_sleep(monkeypatch, slept.append)
     return slept
 
 
-def upload(path: Any, **arguments: Any) -> dict[str, Any]:
+def upload(path, **arguments):
     operator = UploadDatasetOperator(task_id="upload", path=path, **{"name": "set", **arguments})
     dataset: dict[str, Any] = operator.execute({})
     return dataset
 
 
-def delete(file_ids: Any, **arguments: Any) -> None:
+def delete(file_ids, **arguments):
     DeleteDatasetOperator(task_id="delete", file_ids=file_ids, **arguments).execute({})
 
 
-def content_id(stem: str, suffix: str = ".jsonl", content: bytes = LINES) -> str:
+def content_id(stem, suffix=".jsonl", content=LINES):
     return f"{stem}-{hashlib.sha256(content).hexdigest()[:12]}{suffix}"
 
 
-def stored(emulator: EmulatorControl) -> list[str]:
+def stored(emulator):
     return [file["file_id"] for file in emulator.files()]
 
 
-def sent_parts(emulator: EmulatorControl) -> int:
+def sent_parts(emulator):
     return len(emulator.requests(method="PUT", path="/_storage/*"))
 
 
 class TestUpload:
-    def test_one_file_makes_one_dataset_of_a_job(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_one_file_makes_one_dataset_of_a_job(self, atai_emulator, write):
         dataset = upload(write("train set.jsonl"))
         assert dataset == {"name": "set", "split": "train", "file_ids": [content_id("train-set")]}
         check_request(name="run", datasets=[json.loads(json.dumps(dataset))])
@@ -93,9 +86,7 @@ class TestUpload:
             "resume_if_started": True,
         }
 
-    def test_several_files_of_any_type_keep_their_order(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_several_files_of_any_type_keep_their_order(self, atai_emulator, write):
         paths = [
             write("b.csv", b"a,b\n"),
             write("a.jsonl"),
@@ -118,16 +109,12 @@ class TestUpload:
             "video/mp4",
         ]
 
-    def test_the_same_file_twice_is_sent_once(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_the_same_file_twice_is_sent_once(self, atai_emulator, write):
         paths = (write("x/a.jsonl"), write("y/a.jsonl"), write("z/b.jsonl"), f"file://{write('x/a.jsonl')}")
         assert upload(paths)["file_ids"] == [content_id("a"), content_id("b")]
         assert sent_parts(atai_emulator) == 2
 
-    def test_unchanged_data_is_not_sent_again_and_changed_data_gets_a_new_id(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_unchanged_data_is_not_sent_again_and_changed_data_gets_a_new_id(self, atai_emulator, write):
         first = upload(write("a.jsonl"))
         assert upload(write("a.jsonl")) == first
         assert sent_parts(atai_emulator) == 1
@@ -135,18 +122,14 @@ class TestUpload:
         assert changed["file_ids"] != first["file_ids"]
         assert len(stored(atai_emulator)) == 2
 
-    def test_a_file_is_sent_in_parts_without_being_held_in_memory(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_a_file_is_sent_in_parts_without_being_held_in_memory(self, atai_emulator, write):
         atai_emulator.set_switches(part_size=1000)
         content = b"".join(b'{"line": %d}\n' % number for number in range(1000))
         upload(write("a.jsonl", content))
         assert sent_parts(atai_emulator) == -(-len(content) // 1000)
         assert atai_emulator.files()[0]["num_bytes"] == len(content)
 
-    def test_a_file_in_object_storage(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_file_in_object_storage(self, atai_emulator, write, monkeypatch):
         # `file` is the only store that needs no other package, but a shortcut normally bypasses it.
         monkeypatch.setattr("airflow_provider_atai.datasets.files.source_of", ObjectStorageSource)
         atai_emulator.set_switches(part_size=7)
@@ -154,9 +137,7 @@ class TestUpload:
         assert stored(atai_emulator) == [content_id("a")]
         assert sent_parts(atai_emulator) == 3
 
-    def test_the_named_connection_is_used(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_named_connection_is_used(self, atai_emulator, write, monkeypatch):
         monkeypatch.delenv("AIRFLOW_CONN_ATAI_DEFAULT")
         monkeypatch.setenv("AIRFLOW_CONN_OTHER", atai_emulator.connection_json)
         assert upload(write("a.jsonl"), atai_conn_id="other")["file_ids"] == stored(atai_emulator)
@@ -173,26 +154,24 @@ class TestUpload:
     )
     def test_a_bad_file_fails_at_once_before_anything_is_sent(
         self,
-        atai_emulator: EmulatorControl,
-        write: Callable[..., str],
-        name: str,
-        content: bytes,
-        complaint: str,
-    ) -> None:
+        atai_emulator,
+        write,
+        name,
+        content,
+        complaint,
+    ):
         with pytest.raises(AirflowFailException, match=complaint) as caught:
             upload([write("good.jsonl"), write(name, content)])
         assert "A retry cannot help" in str(caught.value)
         assert caught.value.__cause__ is not None
         assert atai_emulator.requests() == []
 
-    def test_a_missing_file_fails_at_once(self, atai_emulator: EmulatorControl, tmp_path: Path) -> None:
+    def test_a_missing_file_fails_at_once(self, atai_emulator, tmp_path):
         with pytest.raises(AirflowFailException, match="does not exist on this worker"):
             upload(str(tmp_path / "gone.jsonl"))
         assert atai_emulator.requests() == []
 
-    def test_without_validation_the_content_is_not_checked(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_without_validation_the_content_is_not_checked(self, atai_emulator, write):
         upload(write("a.jsonl", b"not JSON"), validate=False)
         assert len(stored(atai_emulator)) == 1
         with pytest.raises(AirflowFailException, match="is empty"):
@@ -201,9 +180,7 @@ class TestUpload:
     @pytest.mark.parametrize(
         ("status", "retried"), [(400, False), (401, False), (403, False), (413, False), (500, True)]
     )
-    def test_only_an_error_that_a_retry_can_help_is_retried(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str], status: int, retried: bool
-    ) -> None:
+    def test_only_an_error_that_a_retry_can_help_is_retried(self, atai_emulator, write, status, retried):
         atai_emulator.add_fault(
             method="POST", path="/files/uploads/initiate", effect="answer", status=status, count=4
         )
@@ -211,26 +188,20 @@ class TestUpload:
             upload(write("a.jsonl"))
         assert str(status) in str(caught.value)
 
-    def test_a_wrong_key_fails_at_once(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_a_wrong_key_fails_at_once(self, atai_emulator, write):
         atai_emulator.set_api_key("sk_rotated")
         with pytest.raises(AirflowFailException, match="401") as caught:
             upload(write("a.jsonl"))
         assert atai_emulator.api_key not in str(caught.value)
 
-    def test_a_failed_lookup_is_not_taken_for_a_missing_file(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_a_failed_lookup_is_not_taken_for_a_missing_file(self, atai_emulator, write):
         atai_emulator.add_fault(method="GET", path="/files/metadata/*", effect="answer", status=503, count=9)
         with pytest.raises(AtaiServerError):
             upload(write("a.jsonl"))
         assert stored(atai_emulator) == []
 
     @pytest.mark.parametrize("body", ["html", "empty"])
-    def test_a_404_of_any_shape_means_that_the_file_is_sent(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str], body: str
-    ) -> None:
+    def test_a_404_of_any_shape_means_that_the_file_is_sent(self, atai_emulator, write, body):
         """The service's own 404 is not documented, and initiate never overwrites a file."""
         atai_emulator.add_fault(
             method="GET", path="/files/metadata/*", effect="answer", status=404, body=body, count=None
@@ -240,9 +211,7 @@ class TestUpload:
             upload(write("a.jsonl"))
         assert sent_parts(atai_emulator) == 1
 
-    def test_an_interrupted_upload_is_resumed_by_the_next_try(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_an_interrupted_upload_is_resumed_by_the_next_try(self, atai_emulator, write):
         atai_emulator.set_switches(part_size=6)
         atai_emulator.add_fault(method="PUT", path="/_storage/*/2", effect="drop_before", count=4)
         with pytest.raises(AtaiConnectionError) as caught:
@@ -253,9 +222,7 @@ class TestUpload:
         assert upload(write("a.jsonl"))["file_ids"] == stored(atai_emulator)
         assert sent_parts(atai_emulator) == 1
 
-    def test_a_file_that_another_task_stored_meanwhile_is_used(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_a_file_that_another_task_stored_meanwhile_is_used(self, atai_emulator, write):
         # The first metadata call finds nothing, although the file is there when the upload starts.
         upload(write("a.jsonl"))
         atai_emulator.add_fault(method="GET", path="/files/metadata/*", effect="answer", status=404, count=1)
@@ -263,9 +230,7 @@ class TestUpload:
         assert sent_parts(atai_emulator) == 1
         assert atai_emulator.requests(path="*/initiate")[-1]["status"] == 409
 
-    def test_a_file_that_is_still_being_uploaded_does_not_count_as_stored(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_a_file_that_is_still_being_uploaded_does_not_count_as_stored(self, atai_emulator, write):
         upload(write("a.jsonl"))
         atai_emulator.add_fault(
             method="GET",
@@ -277,16 +242,12 @@ class TestUpload:
         assert upload(write("a.jsonl"))["file_ids"] == [content_id("a")]
         assert len(atai_emulator.requests(path="*/initiate")) == 2
 
-    def test_a_name_held_by_another_unfinished_upload_fails_at_once(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_a_name_held_by_another_unfinished_upload_fails_at_once(self, atai_emulator, write):
         atai_emulator.add_fault(method="POST", path="/files/uploads/initiate", effect="answer", status=409)
         with pytest.raises(AirflowFailException, match=r"refuses the name mine.*Choose another file_id"):
             upload(write("a.jsonl"), file_id="mine.jsonl")
 
-    def test_a_stored_file_that_is_not_shown_yet_is_waited_for(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str], naps: list[float]
-    ) -> None:
+    def test_a_stored_file_that_is_not_shown_yet_is_waited_for(self, atai_emulator, write, naps):
         upload(write("a.jsonl"))
         hidden = {"method": "GET", "path": "/files/metadata/*", "effect": "answer", "status": 404}
         atai_emulator.add_fault(**hidden, count=4)
@@ -308,12 +269,12 @@ class TestUpload:
     def test_a_stored_file_that_cannot_be_used_is_an_error(
         self,
         *,
-        atai_emulator: EmulatorControl,
-        write: Callable[..., str],
-        status: str,
-        kind: type[Exception],
-        complaint: str,
-    ) -> None:
+        atai_emulator,
+        write,
+        status,
+        kind,
+        complaint,
+    ):
         upload(write("a.jsonl"))
         atai_emulator.add_fault(
             method="GET", path="/files/metadata/*", effect="merge", content={"file_status": status}
@@ -324,9 +285,7 @@ class TestUpload:
     @pytest.mark.parametrize(
         "status", ["FILE_STATUS_UNKNOWN", "FILE_STATUS_IN_COLD_STORAGE", "Ingested", "ODD"]
     )
-    def test_a_stored_file_in_any_other_state_is_used(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str], status: str
-    ) -> None:
+    def test_a_stored_file_in_any_other_state_is_used(self, atai_emulator, write, status):
         upload(write("a.jsonl"))
         atai_emulator.add_fault(
             method="GET", path="/files/metadata/*", effect="merge", content={"file_status": status}
@@ -334,9 +293,7 @@ class TestUpload:
         upload(write("a.jsonl"))
         assert sent_parts(atai_emulator) == 1
 
-    def test_a_stored_file_of_another_size_is_another_file(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_a_stored_file_of_another_size_is_another_file(self, atai_emulator, write):
         upload(write("a.jsonl"))
         atai_emulator.add_fault(
             method="GET", path="/files/metadata/*", effect="merge", content={"num_bytes": 5}
@@ -350,9 +307,7 @@ class TestUpload:
         with pytest.raises(AtaiResponseError, match="does not report the size"):
             upload(write("a.jsonl"))
 
-    def test_the_services_name_for_the_file_is_used(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_the_services_name_for_the_file_is_used(self, atai_emulator, write):
         atai_emulator.add_fault(
             method="POST",
             path="/files/uploads/*/complete",
@@ -363,30 +318,24 @@ class TestUpload:
 
 
 class TestOwnFileId:
-    def test_the_file_gets_the_name(self, atai_emulator: EmulatorControl, write: Callable[..., str]) -> None:
+    def test_the_file_gets_the_name(self, atai_emulator, write):
         assert upload(write("a.jsonl"), file_id="mine.jsonl")["file_ids"] == ["mine.jsonl"]
         assert stored(atai_emulator) == ["mine.jsonl"]
 
-    def test_the_same_content_is_recognised(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_the_same_content_is_recognised(self, atai_emulator, write):
         for _ in range(2):
             upload(write("a.jsonl"), file_id="mine.jsonl")
         assert sent_parts(atai_emulator) == 1
         assert len(atai_emulator.requests(path="*/files/download/*")) == 1
 
     @pytest.mark.parametrize("content", [LINES.replace(b"1", b"7"), LINES * 2])
-    def test_a_name_with_other_content_is_refused(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str], content: bytes
-    ) -> None:
+    def test_a_name_with_other_content_is_refused(self, atai_emulator, write, content):
         upload(write("a.jsonl"), file_id="mine.jsonl")
         with pytest.raises(AirflowFailException, match=r"another file named mine\.jsonl"):
             upload(write("a.jsonl", content), file_id="mine.jsonl")
         assert len(stored(atai_emulator)) == 1
 
-    def test_an_unfinished_upload_of_other_content_is_never_mixed_in(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_an_unfinished_upload_of_other_content_is_never_mixed_in(self, atai_emulator, write):
         atai_emulator.set_switches(part_size=6)
         fault = atai_emulator.add_fault(method="PUT", path="/_storage/*/2", effect="drop_before", count=4)
         with pytest.raises(AtaiConnectionError):
@@ -418,15 +367,11 @@ class TestUploadArguments:
             ({"file_id": "../b.jsonl"}, "not a plain file name"),
         ],
     )
-    def test_wrong_arguments_fail_when_the_dag_is_parsed(
-        self, arguments: dict[str, Any], complaint: str
-    ) -> None:
+    def test_wrong_arguments_fail_when_the_dag_is_parsed(self, arguments, complaint):
         with pytest.raises(ValueError, match=complaint):
             UploadDatasetOperator(task_id="upload", **{"path": "a.jsonl", "name": "set", **arguments})
 
-    def test_templates_are_checked_only_after_rendering(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_templates_are_checked_only_after_rendering(self, atai_emulator, write):
         with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1)):
             operator = UploadDatasetOperator(
                 task_id="upload",
@@ -460,12 +405,12 @@ class TestUploadArguments:
     def test_a_bad_rendered_value_fails_at_once(
         self,
         *,
-        atai_emulator: EmulatorControl,
-        write: Callable[..., str],
-        field: str,
-        value: Any,
-        complaint: str,
-    ) -> None:
+        atai_emulator,
+        write,
+        field,
+        value,
+        complaint,
+    ):
         operator = UploadDatasetOperator(task_id="upload", path=write("a.jsonl"), name="set")
         setattr(operator, field, value)
         with pytest.raises(AirflowFailException, match=complaint):
@@ -473,20 +418,18 @@ class TestUploadArguments:
         assert atai_emulator.requests() == []
 
     @pytest.mark.parametrize("null", [None, "None", ""])
-    def test_a_null_file_id_is_none(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str], null: str | None
-    ) -> None:
+    def test_a_null_file_id_is_none(self, atai_emulator, write, null):
         operator = UploadDatasetOperator(task_id="upload", path=write("a.jsonl"), name="set")
         operator.file_id = null
         assert operator.execute({})["file_ids"] == [content_id("a")]
 
-    def test_outputs_of_other_tasks_and_mapping_are_accepted(self) -> None:
+    def test_outputs_of_other_tasks_and_mapping_are_accepted(self):
         from airflow.providers.common.compat.sdk import task
 
         with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
 
             @task
-            def paths() -> list[str]:
+            def paths():
                 return ["a.jsonl"]
 
             made = paths()
@@ -501,9 +444,7 @@ class TestUploadArguments:
 
 class TestDelete:
     @pytest.mark.parametrize("form", ["ids", "dataset", "datasets", "mixed"])
-    def test_ids_and_datasets_can_be_deleted_in_every_form(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str], form: str
-    ) -> None:
+    def test_ids_and_datasets_can_be_deleted_in_every_form(self, atai_emulator, write, form):
         one = upload([write("a.jsonl"), write("b.jsonl")])
         two = upload(write("c.jsonl"))
         delete(
@@ -517,18 +458,14 @@ class TestDelete:
         assert stored(atai_emulator) == []
         assert len(atai_emulator.requests(method="DELETE")) == 3
 
-    def test_a_missing_file_is_ignored_unless_ignore_missing_is_false(
-        self, atai_emulator: EmulatorControl
-    ) -> None:
+    def test_a_missing_file_is_ignored_unless_ignore_missing_is_false(self, atai_emulator):
         delete(["gone.jsonl"])
         assert len(atai_emulator.requests(method="DELETE")) == 1
         with pytest.raises(AirflowFailException, match="1 of 1 files were not deleted: gone") as caught:
             delete(["gone.jsonl"], ignore_missing=False)
         assert "A retry cannot help" in str(caught.value)
 
-    def test_a_gateways_404_is_not_taken_for_a_missing_file(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_a_gateways_404_is_not_taken_for_a_missing_file(self, atai_emulator, write):
         dataset = upload(write("a.jsonl"))
         atai_emulator.add_fault(
             method="DELETE", path="/files/delete/*", effect="answer", status=404, body="html"
@@ -536,9 +473,7 @@ class TestDelete:
         with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page"):
             delete(dataset)
 
-    def test_all_that_can_be_deleted_is_deleted_and_all_failures_are_reported(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_all_that_can_be_deleted_is_deleted_and_all_failures_are_reported(self, atai_emulator, write):
         ids = upload([write(f"{letter}.jsonl") for letter in "abcd"])["file_ids"]
         atai_emulator.add_fault(method="DELETE", path=f"/files/delete/{ids[0]}", effect="answer", status=403)
         atai_emulator.add_fault(method="DELETE", path=f"/files/delete/{ids[2]}", effect="answer", status=400)
@@ -548,9 +483,7 @@ class TestDelete:
         assert ids[2] in str(caught.value)
         assert set(stored(atai_emulator)) == {ids[0], ids[2]}
 
-    def test_one_retryable_failure_makes_the_task_retry(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_one_retryable_failure_makes_the_task_retry(self, atai_emulator, write):
         ids = upload([write(f"{letter}.jsonl") for letter in "abc"])["file_ids"]
         atai_emulator.add_fault(
             method="DELETE", path=f"/files/delete/{ids[0]}", effect="answer", status=403, count=1
@@ -564,9 +497,7 @@ class TestDelete:
         delete(ids)
         assert stored(atai_emulator) == []
 
-    def test_a_deletion_that_the_service_rejects_is_not_a_success(
-        self, atai_emulator: EmulatorControl, write: Callable[..., str]
-    ) -> None:
+    def test_a_deletion_that_the_service_rejects_is_not_a_success(self, atai_emulator, write):
         dataset = upload(write("a.jsonl"))
         atai_emulator.add_fault(
             method="DELETE", path="/files/delete/*", effect="merge", content={"is_valid": False}
@@ -575,9 +506,7 @@ class TestDelete:
             delete(dataset)
 
     @pytest.mark.parametrize("nothing", [None, [], [None], [{"file_ids": ["a"]}][:0]])
-    def test_the_empty_output_of_a_skipped_task_deletes_nothing(
-        self, atai_emulator: EmulatorControl, nothing: Any
-    ) -> None:
+    def test_the_empty_output_of_a_skipped_task_deletes_nothing(self, atai_emulator, nothing):
         operator = DeleteDatasetOperator(task_id="delete", file_ids=[])
         operator.file_ids = nothing
         operator.execute({})
@@ -596,38 +525,38 @@ class TestDelete:
             ([{"file_ids": []}], "non-empty list"),
         ],
     )
-    def test_wrong_arguments_fail_when_the_dag_is_parsed(self, file_ids: Any, complaint: str) -> None:
+    def test_wrong_arguments_fail_when_the_dag_is_parsed(self, file_ids, complaint):
         with pytest.raises(ValueError, match=complaint):
             DeleteDatasetOperator(task_id="delete", file_ids=file_ids)
 
-    def test_a_rendered_string_fails_at_once(self, atai_emulator: EmulatorControl) -> None:
+    def test_a_rendered_string_fails_at_once(self, atai_emulator):
         operator = DeleteDatasetOperator(task_id="delete", file_ids="{{ ti.xcom_pull('upload') }}")
         operator.file_ids = "{'file_ids': ['a']}"
         with pytest.raises(AirflowFailException, match="render_template_as_native_obj"):
             operator.execute({})
         assert atai_emulator.requests() == []
 
-    def test_it_can_be_a_teardown(self) -> None:
+    def test_it_can_be_a_teardown(self):
         with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
             uploaded = UploadDatasetOperator(task_id="upload", path="a.jsonl", name="set")
             DeleteDatasetOperator(task_id="delete", file_ids=uploaded.output).as_teardown(setups=uploaded)
         assert dag.get_task("delete").is_teardown
         assert dag.get_task("upload").is_setup
 
-    def test_the_lazy_outputs_of_a_mapped_task_are_accepted(self) -> None:
+    def test_the_lazy_outputs_of_a_mapped_task_are_accepted(self):
         class Lazy:
             """A sequence like the one in which Airflow passes a mapped task's outputs."""
 
-            def __iter__(self) -> Any:
+            def __iter__(self):
                 return iter([{"file_ids": ["a"]}, {"file_ids": ["b", "a"]}])
 
         assert file_ids_of(Lazy()) == ["a", "b"]
 
-    def test_a_templated_id_is_skipped(self) -> None:
+    def test_a_templated_id_is_skipped(self):
         assert file_ids_of(["{{ params.x }}", "b", {"file_ids": "{{ params.y }}"}]) == ["b"]
 
 
-def test_a_missing_file_is_an_error_without_ignore_missing(atai_emulator: EmulatorControl) -> None:
+def test_a_missing_file_is_an_error_without_ignore_missing(atai_emulator):
     operator = DeleteDatasetOperator(task_id="delete", file_ids=["gone.jsonl"], ignore_missing=False)
     with pytest.raises(AtaiNotFoundError):
         operator._delete("gone.jsonl")

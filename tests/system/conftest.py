@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +39,7 @@ class System:
     emulator: EmulatorControl
     emulator_data: Path
 
-    def restart_emulator(self) -> None:
+    def restart_emulator(self):
         """Kill the emulator, and restart it at the same address with the same state."""
         self.processes.children.pop("emulator").kill()
         port = self.emulator.root_url.rpartition(":")[2]
@@ -51,7 +50,7 @@ class System:
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system(tmp_path_factory):
     home = tmp_path_factory.mktemp("system")
     with ChildProcesses(home / "logs") as processes:
         emulator = start_emulator(processes, home / "emulator")

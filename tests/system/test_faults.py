@@ -7,15 +7,11 @@ import signal
 import sys
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from tests.harness.datasets import store_dataset
-
-if TYPE_CHECKING:
-    from tests.system.conftest import System
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -27,7 +23,7 @@ JOBS = "/fine-tune/jobs"
 class Run:
     """One run of a DAG, and the job that it creates."""
 
-    def __init__(self, system: System, dag: str) -> None:
+    def __init__(self, system, dag):
         self.system = system
         self.api = system.api
         self.dag_id = f"atai_{dag}"
@@ -36,50 +32,50 @@ class Run:
         self.api.unpause(self.dag_id)
         self.run_id = self.api.trigger(self.dag_id, {"name": self.name})
 
-    def until(self, condition: Any, what: str) -> Any:
+    def until(self, condition, what):
         return self.system.processes.wait_until(condition, what, SECONDS)
 
-    def task(self, task_id: str = "fine_tune") -> dict[str, Any]:
+    def task(self, task_id="fine_tune"):
         return self.api.tasks(self.dag_id, self.run_id).get(task_id) or {}
 
-    def reaches(self, *states: str, task_id: str = "fine_tune") -> dict[str, Any]:
+    def reaches(self, *states, task_id="fine_tune"):
         self.until(lambda: self.task(task_id).get("state") in states, f"{task_id} of {self.name}: {states}")
         return self.task(task_id)
 
-    def jobs(self) -> list[dict[str, Any]]:
+    def jobs(self):
         return [job for job in self.system.emulator.jobs() if job["name"] == self.name]
 
-    def job_statuses(self) -> list[str]:
+    def job_statuses(self):
         return [job["status"] for job in self.jobs()]
 
-    def waits_in_the_triggerer(self) -> None:
+    def waits_in_the_triggerer(self):
         self.reaches("deferred")
         (job,) = self.jobs()
         path = f"*{JOBS}/{job['id']}"
         self.system.emulator.clear_requests()
         self.until(lambda: self.system.emulator.requests("GET", path), "the triggerer polls the job")
 
-    def kill_task_process(self) -> None:
+    def kill_task_process(self):
         process = psutil.Process(self.task()["pid"])
         os.kill(process.pid, signal.SIGKILL)
 
-    def posts(self) -> int:
+    def posts(self):
         return len(self.system.emulator.requests("POST", f"*{JOBS}"))
 
-    def stops_and_cancels(self) -> list[str]:
+    def stops_and_cancels(self):
         """Return the last segment of every stop and cancel request, in order."""
         return [entry["path"].rpartition("/")[2] for entry in self.system.emulator.requests("PUT")]
 
 
 @pytest.fixture
-def start(system: System) -> Any:
+def start(system):
     system.emulator.reset()
     store_dataset(system.emulator)
     return lambda dag: Run(system, dag)
 
 
 class TestWorkerIsKilled:
-    def test_before_the_post_only_the_next_try_creates_a_job(self, system: System, start: Any) -> None:
+    def test_before_the_post_only_the_next_try_creates_a_job(self, system, start):
         system.emulator.add_fault(method="GET", path=JOB, effect="delay", delay=120, count=1)
         run = start("create")
         run.until(lambda: system.emulator.requests("GET", f"*{JOB}"), "the task looks for its job")
@@ -88,7 +84,7 @@ class TestWorkerIsKilled:
         assert run.reaches("success")["try_number"] == 2
         assert (len(run.jobs()), run.posts()) == (1, 1)
 
-    def test_before_the_response_the_next_try_adopts_the_job(self, system: System, start: Any) -> None:
+    def test_before_the_response_the_next_try_adopts_the_job(self, system, start):
         system.emulator.add_fault(method="POST", path=JOBS, effect="delay", delay=120, count=1)
         run = start("create")
         run.until(run.jobs, "the service has created the job")
@@ -97,7 +93,7 @@ class TestWorkerIsKilled:
         assert (len(run.jobs()), run.posts()) == (1, 1)
         assert run.api.xcom(run.dag_id, run.run_id, "fine_tune") == run.jobs()[0]["id"]
 
-    def test_before_the_deferral_the_next_try_adopts_the_job(self, system: System, start: Any) -> None:
+    def test_before_the_deferral_the_next_try_adopts_the_job(self, system, start):
         gate = Path(system.airflow.environment["ATAI_TEST_GATE"])
         gate.touch()
         run = start("held")
@@ -112,19 +108,19 @@ class TestWorkerIsKilled:
 
 
 class TestWaitSurvivesTheKillOf:
-    def ends_in_the_first_try(self, run: Run) -> None:
+    def ends_in_the_first_try(self, run):
         run.system.emulator.advance(3600)
         assert run.reaches("success")["try_number"] == 1
         assert (run.job_statuses(), run.posts(), run.stops_and_cancels()) == (["COMPLETED"], 0, [])
 
-    def test_the_triggerer(self, system: System, start: Any) -> None:
+    def test_the_triggerer(self, system, start):
         run = start("cancel")
         run.waits_in_the_triggerer()
         system.airflow.kill_component("triggerer")
         system.airflow.start_component("triggerer")
         self.ends_in_the_first_try(run)
 
-    def test_one_of_two_triggerers(self, system: System, start: Any) -> None:
+    def test_one_of_two_triggerers(self, system, start):
         run = start("cancel")
         run.waits_in_the_triggerer()
         arguments = [sys.executable, "-m", "airflow", *system.airflow.components["triggerer"]]
@@ -137,14 +133,14 @@ class TestWaitSurvivesTheKillOf:
             system.processes.children.pop("second-triggerer").stop()
             system.airflow.start_component("triggerer")
 
-    def test_the_scheduler(self, system: System, start: Any) -> None:
+    def test_the_scheduler(self, system, start):
         run = start("cancel")
         run.waits_in_the_triggerer()
         system.airflow.kill_component("scheduler")
         system.airflow.start_component("scheduler")
         self.ends_in_the_first_try(run)
 
-    def test_the_service(self, system: System, start: Any) -> None:
+    def test_the_service(self, system, start):
         run = start("cancel")
         run.waits_in_the_triggerer()
         system.restart_emulator()
@@ -152,7 +148,7 @@ class TestWaitSurvivesTheKillOf:
 
 
 class TestPersonActsOnTask:
-    def test_cleared_task_resumes_its_job(self, system: System, start: Any) -> None:
+    def test_cleared_task_resumes_its_job(self, system, start):
         run = start("cancel")
         run.waits_in_the_triggerer()
         run.api.clear(run.dag_id, run.run_id, "fine_tune")
@@ -171,9 +167,7 @@ class TestPersonActsOnTask:
             ("success", "cancel", ["cancel"], "CANCELLED"),
         ],
     )
-    def test_marked_deferred_task_gets_its_kill_action(
-        self, system: System, start: Any, row: tuple[str, str, list[str], str]
-    ) -> None:
+    def test_marked_deferred_task_gets_its_kill_action(self, system, start, row):
         mark, action, asked, status = row
         run = start(action)
         run.waits_in_the_triggerer()
@@ -188,7 +182,7 @@ class TestPersonActsOnTask:
         run.until(lambda: run.job_statuses() == [status], f"the job is {status}")
         assert run.stops_and_cancels() == asked
 
-    def test_task_marked_failed_on_the_worker_cancels_its_job(self, system: System, start: Any) -> None:
+    def test_task_marked_failed_on_the_worker_cancels_its_job(self, system, start):
         run = start("on_worker")
         run.reaches("running")
         run.until(lambda: len(run.jobs()) == 1, "the job exists")
@@ -196,7 +190,7 @@ class TestPersonActsOnTask:
         run.until(lambda: run.job_statuses() == ["CANCELLED"], "the job is cancelled")
         assert run.reaches("failed")["try_number"] == 1
 
-    def test_drained_worker_leaves_the_job_to_the_next_try(self, system: System, start: Any) -> None:
+    def test_drained_worker_leaves_the_job_to_the_next_try(self, system, start):
         run = start("on_worker")
         run.reaches("running")
         run.until(lambda: len(run.jobs()) == 1, "the job exists")
@@ -217,9 +211,7 @@ class TestPersonActsOnTask:
 
 class TestTimeouts:
     @pytest.mark.parametrize(("dag", "asked"), [("timeout", ["stop"]), ("execution_timeout", ["cancel"])])
-    def test_timeout_takes_the_timeout_action(
-        self, system: System, start: Any, dag: str, asked: list[str]
-    ) -> None:
+    def test_timeout_takes_the_timeout_action(self, system, start, dag, asked):
         run = start(dag)
         assert run.reaches("failed")["try_number"] == 1
         assert run.stops_and_cancels() == asked
@@ -228,7 +220,7 @@ class TestTimeouts:
 
 
 class TestSensorWithoutWorkers:
-    def test_sensor_starts_and_ends_in_the_triggerer(self, system: System, start: Any) -> None:
+    def test_sensor_starts_and_ends_in_the_triggerer(self, system, start):
         run = start("zero_workers")
         run.reaches("deferred", task_id="wait")
         run.until(lambda: system.emulator.requests("GET", f"*{JOB}")[1:], "the triggerer polls the job")
@@ -242,19 +234,19 @@ class TestSensorWithoutWorkers:
         # A task that ran on a worker has a process id and a host.
         assert (wait["pid"], wait["hostname"], wait["try_number"]) == (None, "", 1)
 
-    def test_failed_job_fails_the_sensor_after_its_retries(self, system: System, start: Any) -> None:
+    def test_failed_job_fails_the_sensor_after_its_retries(self, system, start):
         system.emulator.set_outcome("FAILED", at=3)
         run = start("zero_workers")
         assert run.reaches("failed", task_id="wait")["try_number"] == 2
         assert run.job_statuses() == ["FAILED"]
 
-    def test_soft_fail_skips_the_sensor_at_its_timeout(self, system: System, start: Any) -> None:
+    def test_soft_fail_skips_the_sensor_at_its_timeout(self, system, start):
         run = start("zero_workers_soft")
         run.reaches("skipped", task_id="wait")
         assert run.stops_and_cancels() == []
         assert len(run.jobs()) == 1
 
-    def test_mapped_sensors_wait_for_their_own_jobs(self, system: System, start: Any) -> None:
+    def test_mapped_sensors_wait_for_their_own_jobs(self, system, start):
         from airflow_provider_atai.api.client import AtaiClient
         from airflow_provider_atai.api.fine_tune import FineTuneApi
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
-
-if TYPE_CHECKING:
-    from tests.system.conftest import System
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -15,7 +10,7 @@ DAG_ID = "atai_scheduled_retraining"
 SECONDS = 120
 
 
-def test_retraining_uploads_creates_waits_in_the_triggerer_and_hands_over(system: System) -> None:
+def test_retraining_uploads_creates_waits_in_the_triggerer_and_hands_over(system):
     api, emulator, wait_until = system.api, system.emulator, system.processes.wait_until
     emulator.reset()
     # The job must not end before the test has seen the task wait.
@@ -25,7 +20,7 @@ def test_retraining_uploads_creates_waits_in_the_triggerer_and_hands_over(system
     api.unpause(DAG_ID)
     run_id = api.trigger(DAG_ID, {"job_name": "system-test", "model": "Newton::c2_4_3b_251215dfe6a746"})
 
-    def states() -> dict[str, str]:
+    def states():
         return {task_id: task["state"] for task_id, task in api.tasks(DAG_ID, run_id).items()}
 
     wait_until(lambda: states().get("wait") == "deferred", "the waiting task is deferred", SECONDS)
@@ -62,7 +57,7 @@ def test_retraining_uploads_creates_waits_in_the_triggerer_and_hands_over(system
     _assert_key_is_in_no_log(system)
 
 
-def _assert_key_is_in_no_log(system: System) -> None:
+def _assert_key_is_in_no_log(system):
     logs = [*system.processes.logs.glob("*.log"), *(system.airflow.home / "logs").rglob("*.log")]
     assert len(logs) > len(system.processes.children)
     leaking = [log for log in logs if system.emulator.api_key in log.read_text(errors="replace")]

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from airflow_provider_atai.api.fine_tune import ACTIVE_STATUSES, FineTuneJob
 from airflow_provider_atai.errors import (
     AtaiConnectionError,
-    AtaiError,
     AtaiResponseError,
     error_class,
 )
@@ -25,13 +24,13 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LIMITS = WaitLimits(poll_interval=60, deadline=NOW + timedelta(hours=1), outage_tolerance=1800)
 
 
-def job(status: str, *, path: str | None = "s3://bucket/config.yaml", updated: timedelta = timedelta()):
+def job(status, *, path="s3://bucket/config.yaml", updated=timedelta()):
     return FineTuneJob(
         id="job-1", name="job", status=status, updated_at=NOW - updated, inference_config_path=path
     )
 
 
-def http_error(status: int, retry_after: float | None = None, *, is_api_answer: bool = True) -> AtaiError:
+def http_error(status, retry_after=None, *, is_api_answer=True):
     return error_class(status, is_api_answer=is_api_answer)(
         status_code=status, method="GET", path="/v0.5/fine-tune/jobs/job-1", retry_after=retry_after
     )

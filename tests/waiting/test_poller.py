@@ -29,7 +29,7 @@ TASK = contextvars.ContextVar("TASK", default=None)
 class Waiters:
     """Subscriptions on one event loop over one connection."""
 
-    def __init__(self, stack: AsyncExitStack):
+    def __init__(self, stack):
         self._stack = stack
         self.hook = AtaiHook()
 

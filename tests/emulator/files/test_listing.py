@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 NAMES = [f"{number}.csv" for number in range(5)]
 
 
 @pytest.fixture
-def five_files(service: Any) -> Any:
+def five_files(service):
     for name in NAMES:
         service.post_file(name, b"a\n1\n", "text/csv")
     service.post_file("other.txt", b"x", "text/plain")
@@ -16,7 +14,7 @@ def five_files(service: Any) -> Any:
     return service
 
 
-def names(records: list[dict[str, Any]]) -> list[str]:
+def names(records):
     return [record["file_id"] for record in records]
 
 
@@ -32,16 +30,16 @@ def names(records: list[dict[str, Any]]) -> list[str]:
         ("?file_type=text/plain", []),
     ],
 )
-def test_sharded_list_is_the_documented_array(five_files: Any, query: str, expected: list[str]) -> None:
+def test_sharded_list_is_the_documented_array(five_files, query, expected):
     assert names(five_files("GET", f"/files/metadata{query}").json()) == expected
 
 
-def test_list_finds_one_file_by_its_uid(five_files: Any) -> None:
+def test_list_finds_one_file_by_its_uid(five_files):
     record = five_files("GET", "/files/metadata/3.csv").json()
     assert five_files("GET", f"/files/metadata?file_uid={record['file_uid']}").json() == [record]
 
 
-def test_pages_lead_forward_and_back(five_files: Any) -> None:
+def test_pages_lead_forward_and_back(five_files):
     first = five_files("GET", "/files/metadata?limit=2").json()
     assert list(first) == ["data", "has_more", "next_cursor", "prev_cursor"]
     assert (names(first["data"]), first["has_more"], first["prev_cursor"]) == (["4.csv", "3.csv"], True, None)
@@ -55,12 +53,12 @@ def test_pages_lead_forward_and_back(five_files: Any) -> None:
     assert (names(back["data"]), back["has_more"], back["prev_cursor"]) == (["4.csv", "3.csv"], False, None)
 
 
-def test_list_under_api_is_always_a_page(five_files: Any) -> None:
+def test_list_under_api_is_always_a_page(five_files):
     page = five_files.under("/api")("GET", "/files/metadata").json()
     assert (names(page["data"]), page["has_more"], page["next_cursor"]) == (NAMES[::-1], False, None)
 
 
-def test_pages_are_filtered_too(five_files: Any) -> None:
+def test_pages_are_filtered_too(five_files):
     five_files.post_file("new.txt", b"x", "text/plain")
     uid = five_files("GET", "/files/metadata/3.csv").json()["file_uid"]
     under_api = five_files.under("/api")
@@ -76,7 +74,7 @@ def test_pages_are_filtered_too(five_files: Any) -> None:
     assert (names(page["data"]), page["has_more"], page["next_cursor"]) == (["new.txt"], False, None)
 
 
-def test_page_without_files_has_no_cursors(service: Any) -> None:
+def test_page_without_files_has_no_cursors(service):
     assert service("GET", "/files/metadata?limit=1").json() == {
         "data": [],
         "has_more": False,
@@ -100,10 +98,10 @@ def test_page_without_files_has_no_cursors(service: Any) -> None:
         "after=ZmlsZTox&before=ZmlsZTox",
     ],
 )
-def test_undocumented_query_is_refused(service: Any, query: str) -> None:
+def test_undocumented_query_is_refused(service, query):
     answer = service("GET", f"/files/metadata?{query}")
     assert (answer.status_code, service.code_of(answer)) == (400, "invalid_parameter")
 
 
-def test_invented_cursor_is_refused_as_invalid_cursor(service: Any) -> None:
+def test_invented_cursor_is_refused_as_invalid_cursor(service):
     assert service("GET", "/files/metadata?after=x").json()["errors"][0]["message"] == "invalid cursor"

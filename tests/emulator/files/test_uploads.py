@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,7 +19,7 @@ CONTENT = b"0123456789ab"
 class Completion:
     """A complete request that has begun and does not end before ``finish`` is called."""
 
-    def __init__(self, service: Any, may_go_on: threading.Event, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, service, may_go_on, pool):
         self._service = service
         self._may_go_on = may_go_on
         self._pool = pool
@@ -31,23 +29,23 @@ class Completion:
         self.tokens = [service.put_part(part, CONTENT) for part in upload["parts"]]
         self.first: Future[requests.Response]
 
-    def call(self, name: str, body: dict[str, Any]) -> Future[requests.Response]:
+    def call(self, name, body):
         """Make a call on the upload from another thread."""
         caller = type(self._service)(self._service.control)
         return self._pool.submit(caller, "POST", f"{self._path}/{name}", json=body)
 
-    def finish(self) -> requests.Response:
+    def finish(self):
         """Let the request end, and return its answer."""
         self._may_go_on.set()
         return self.first.result(30)
 
 
 @pytest.fixture
-def completion(service: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Completion]:
+def completion(service, monkeypatch):
     has_begun, may_go_on = threading.Event(), threading.Event()
     assemble = uploads.assemble
 
-    def slowly(*arguments: Any) -> Path:
+    def slowly(*arguments):
         has_begun.set()
         assert may_go_on.wait(30)
         return assemble(*arguments)
@@ -61,7 +59,7 @@ def completion(service: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Comple
         may_go_on.set()
 
 
-def test_file_that_arrives_during_completion_is_not_overwritten(service: Any, completion: Completion) -> None:
+def test_file_that_arrives_during_completion_is_not_overwritten(service, completion):
     assert service.post_file("a.txt", b"other", "text/plain").status_code == 200
     answer = completion.finish()
     assert (answer.status_code, service.code_of(answer)) == (409, "conflict")
@@ -74,9 +72,7 @@ def test_file_that_arrives_during_completion_is_not_overwritten(service: Any, co
 
 @pytest.mark.parametrize("policy", ["conflict", "replace"])
 @pytest.mark.parametrize("resume", [False, True])
-def test_initiate_during_completion_is_a_conflict(
-    service: Any, completion: Completion, policy: str, resume: bool
-) -> None:
+def test_initiate_during_completion_is_a_conflict(service, completion, policy, resume):
     service.control.set_switches(initiate_over_unfinished=policy)
     body = {"filename": "a.txt", "file_type": "text/plain", "num_bytes": 12, "resume_if_started": resume}
     assert service("POST", "/files/uploads/initiate", json=body).status_code == 409
@@ -86,7 +82,7 @@ def test_initiate_during_completion_is_a_conflict(
 
 
 @pytest.mark.parametrize("name", ["complete", "abort", "parts/checkpoint", "parts/urls"])
-def test_calls_during_completion_wait_for_its_end(service: Any, completion: Completion, name: str) -> None:
+def test_calls_during_completion_wait_for_its_end(service, completion, name):
     second = completion.call(name, {"parts": completion.tokens, "part_numbers": [0]})
     while len(service.control.requests(path=f"*/{name}")) < (2 if name == "complete" else 1):
         pass
@@ -98,7 +94,7 @@ def test_calls_during_completion_wait_for_its_end(service: Any, completion: Comp
     assert service("GET", "/files/download/a.txt").content == CONTENT
 
 
-def test_reset_during_completion_forgets_the_upload(service: Any, completion: Completion) -> None:
+def test_reset_during_completion_forgets_the_upload(service, completion):
     service.control.reset()
     answer = completion.finish()
     assert (answer.status_code, service.code_of(answer)) == (404, "upload_not_found")

@@ -50,11 +50,11 @@ NORMAL = [(100, "REGISTERED"), (105, "STARTING"), (125, "RUNNING"), (725, "FINAL
         (Outcome(status="STARTING", at="RUNNING"), [*NORMAL[:3], (425, "STARTING")]),
     ],
 )
-def test_plan_life(outcome: Outcome, plan: list[tuple[float, str]]) -> None:
+def test_plan_life(outcome, plan):
     assert plan_life(100, LIFE, outcome) == plan
 
 
-def test_outcome_at_an_unknown_phase_is_refused() -> None:
+def test_outcome_at_an_unknown_phase_is_refused():
     with pytest.raises(ValueError, match="REGISTERED, STARTING, RUNNING, FINALIZING, not 'STOPPED'"):
         plan_life(0, LIFE, Outcome(status="FAILED", at="STOPPED"))
 
@@ -63,7 +63,7 @@ def test_outcome_at_an_unknown_phase_is_refused() -> None:
     ("now", "status"),
     [(100, "REGISTERED"), (104.9, "REGISTERED"), (105, "STARTING"), (739, "FINALIZING"), (9999, "COMPLETED")],
 )
-def test_status_at(now: float, status: str) -> None:
+def test_status_at(now, status):
     assert status_at(plan_life(100, LIFE, Outcome()), now) == status
 
 
@@ -76,11 +76,11 @@ def test_status_at(now: float, status: str) -> None:
         (200, Outcome(status="STARTING"), [*NORMAL[:3], (200, "STARTING")]),
     ],
 )
-def test_replanned_keeps_the_past(now: float, outcome: Outcome, plan: list[tuple[float, str]]) -> None:
+def test_replanned_keeps_the_past(now, outcome, plan):
     assert replanned(plan_life(100, LIFE, Outcome()), plan_life(100, LIFE, outcome), now) == plan
 
 
-def test_stopped_and_cancelled_plans_keep_the_past() -> None:
+def test_stopped_and_cancelled_plans_keep_the_past():
     plan = plan_life(100, LIFE, Outcome())
     assert stopped(plan, 200, 3) == [*NORMAL[:3], (200, "STOPPING"), (203, "STOPPED")]
     assert stopped(plan, 200, None) == [*NORMAL[:3], (200, "STOPPING")]
@@ -90,13 +90,13 @@ def test_stopped_and_cancelled_plans_keep_the_past() -> None:
 @pytest.mark.parametrize(
     ("now", "seconds"), [(100, 0), (125, 0), (225, 100), (425, 300), (450, 300), (500, 325)]
 )
-def test_trained_seconds_do_not_count_interruptions(now: float, seconds: float) -> None:
+def test_trained_seconds_do_not_count_interruptions(now, seconds):
     plan = plan_life(100, LIFE, Outcome(status="PREEMPTED", for_seconds=50))
     assert trained_seconds(plan, now) == seconds
 
 
 @pytest.mark.parametrize("job_id", ["a", "ft-job-b", "c" * 64])
-def test_losses_fall_until_the_last_checkpoint(job_id: str) -> None:
+def test_losses_fall_until_the_last_checkpoint(job_id):
     records = checkpoint_records(job_id, reached=20, total=20, steps=200, seconds=30)
     for before, after in pairwise(records):
         assert after["loss"] < before["loss"]
@@ -104,7 +104,7 @@ def test_losses_fall_until_the_last_checkpoint(job_id: str) -> None:
         assert after["learning_rate"] < before["learning_rate"]
 
 
-def test_checkpoint_records_have_the_documented_form_and_do_not_change() -> None:
+def test_checkpoint_records_have_the_documented_form_and_do_not_change():
     whole = checkpoint_records("a", reached=3, total=5, steps=200, seconds=120)
     assert [list(record) for record in whole] == [
         ["step", "loss", "eval_loss", "learning_rate", "wall_time_sec"]

@@ -11,7 +11,7 @@ import pytest
 REMOVED = object()
 
 
-def changed(body: dict[str, Any], path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
+def changed(body, path, value):
     body = deepcopy(body)
     target: Any = body
     for step in path[:-1]:
@@ -58,9 +58,7 @@ DATASET = ("config", "datasets", 0)
         ((*DATASET, "file_ids"), ["no-such.jsonl"], "invalid_parameter", "no-such.jsonl"),
     ],
 )
-def test_create_refuses_an_impossible_value(
-    service: Any, path: tuple[str | int, ...], value: Any, code: str, said: str
-) -> None:
+def test_create_refuses_an_impossible_value(service, path, value, code, said):
     service.upload()
     answer = service("POST", "/fine-tune/jobs", json=changed(service.body(), path, value))
     assert (answer.status_code, service.code_of(answer)) == (400, code)
@@ -70,7 +68,7 @@ def test_create_refuses_an_impossible_value(
     assert service.control.jobs() == []
 
 
-def test_error_body_has_an_entry_for_every_mistake(service: Any) -> None:
+def test_error_body_has_an_entry_for_every_mistake(service):
     answer = service("POST", "/fine-tune/jobs", json={"id": "", "config": {}})
     assert answer.status_code == 400
     assert [(entry["code"], entry["message"].split(": ")[0]) for entry in answer.json()["errors"]] == [
@@ -94,7 +92,7 @@ def test_error_body_has_an_entry_for_every_mistake(service: Any) -> None:
     ],
     ids=["half", "other encoding", "list", "text", "no type", "nothing", "no unicode", "deep"],
 )
-def test_body_that_is_not_a_json_object_is_refused(service: Any, options: dict[str, Any]) -> None:
+def test_body_that_is_not_a_json_object_is_refused(service, options):
     answer = service("POST", "/fine-tune/jobs", **options)
     assert answer.status_code == 400
     assert answer.json()["errors"]
@@ -102,7 +100,7 @@ def test_body_that_is_not_a_json_object_is_refused(service: Any, options: dict[s
 
 @pytest.mark.parametrize("odd", [b"NaN", b"-Infinity", b"1e999", b'"\\ud800"', b"[" * 100_000])
 @pytest.mark.parametrize("validation_errors", ["errors", "detail_list"])
-def test_json_that_only_python_accepts_is_refused(service: Any, odd: bytes, validation_errors: str) -> None:
+def test_json_that_only_python_accepts_is_refused(service, odd, validation_errors):
     service.control.set_switches(validation_errors=validation_errors)
     service.upload()
     body = service.body()
@@ -131,23 +129,23 @@ def test_json_that_only_python_accepts_is_refused(service: Any, odd: bytes, vali
         (("tags",), ["x"]),
     ],
 )
-def test_create_accepts_an_unusual_value(service: Any, path: tuple[str | int, ...], value: Any) -> None:
+def test_create_accepts_an_unusual_value(service, path, value):
     service.upload()
     answer = service("POST", "/fine-tune/jobs", json=changed(service.body(), path, value))
     assert answer.status_code == 200, answer.text
 
 
-def test_unknown_file_is_reported_before_a_duplicate_id(service: Any) -> None:
+def test_unknown_file_is_reported_before_a_duplicate_id(service):
     service.created(id="mine")
     assert service.create(id="mine", file_id="no-such.jsonl").status_code == 400
 
 
-def test_file_uid_is_not_accepted_as_file_id(service: Any) -> None:
+def test_file_uid_is_not_accepted_as_file_id(service):
     uid = service.upload()
     assert service.create(file_id=uid).status_code == 400
 
 
-def test_files_of_another_organisation_are_unknown(start_emulator: Any, service: Any) -> None:
+def test_files_of_another_organisation_are_unknown(start_emulator, service):
     control = start_emulator(None, "--api-key", "sk_one", "--api-key", "sk_two").control
     one, two = type(service)(control, key="sk_one"), type(service)(control, key="sk_two")
     one.upload()

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 import requests
@@ -12,18 +11,18 @@ CONTENT = b"0123456789ab"
 
 
 @pytest.fixture
-def small_parts(service: Any) -> Any:
+def small_parts(service):
     service.control.set_switches(part_size=5)
     return service
 
 
-def complete(service: Any, upload: dict[str, Any], parts: list[dict[str, Any]]) -> requests.Response:
+def complete(service, upload, parts):
     answer = service("POST", f"/files/uploads/{upload['upload_id']}/complete", json={"parts": parts})
     assert isinstance(answer, requests.Response)
     return answer
 
 
-def test_initiate_answers_the_fields_of_both_generations(small_parts: Any) -> None:
+def test_initiate_answers_the_fields_of_both_generations(small_parts):
     upload = small_parts.initiate("a.jsonl", 12)
     parts, expires_at = upload.pop("parts"), upload.pop("expires_at")
     assert re.fullmatch("upl_[0-9a-z]{26}", upload.pop("upload_id"))
@@ -47,13 +46,13 @@ def test_initiate_answers_the_fields_of_both_generations(small_parts: Any) -> No
     assert timedelta(minutes=55) < left <= timedelta(hours=1)
 
 
-def test_upload_of_one_part_is_simple(service: Any) -> None:
+def test_upload_of_one_part_is_simple(service):
     upload = service.initiate(num_bytes=12)
     assert (upload["strategy"], upload["num_parts"], upload["part_size"]) == ("simple", 1, 419_430_400)
 
 
 @pytest.mark.parametrize("strip", [False, True], ids=["quoted", "stripped"])
-def test_complete_makes_the_file(small_parts: Any, strip: bool) -> None:
+def test_complete_makes_the_file(small_parts, strip):
     upload = small_parts.initiate("a.jsonl", len(CONTENT))
     tokens = [small_parts.put_part(part, CONTENT) for part in reversed(upload["parts"])]
     assert {token["part_token"] for token in tokens} == {
@@ -75,7 +74,7 @@ def test_complete_makes_the_file(small_parts: Any, strip: bool) -> None:
     assert (record["file_uid"], record["file_type"]) == (upload["file_uid"], "application/x-ndjson")
 
 
-def test_part_can_be_sent_again(small_parts: Any) -> None:
+def test_part_can_be_sent_again(small_parts):
     upload = small_parts.initiate(num_bytes=2)
     stale = small_parts.put_part(upload["parts"][0], b"xy")
     fresh = small_parts.put_part(upload["parts"][0], b"ab")
@@ -101,7 +100,7 @@ def test_part_can_be_sent_again(small_parts: Any) -> None:
         ({"resume_if_started": "yes"}, "invalid_parameter"),
     ],
 )
-def test_initiate_refuses_an_impossible_value(service: Any, change: dict[str, Any], code: str) -> None:
+def test_initiate_refuses_an_impossible_value(service, change, code):
     body = {"filename": "a.jsonl", "file_type": "application/x-ndjson", "num_bytes": 12} | change
     answer = service("POST", "/files/uploads/initiate", json=body)
     assert answer.status_code == 400, answer.text
@@ -109,23 +108,21 @@ def test_initiate_refuses_an_impossible_value(service: Any, change: dict[str, An
 
 
 @pytest.mark.parametrize("field", ["filename", "file_type", "num_bytes"])
-def test_initiate_needs_every_field(service: Any, field: str) -> None:
+def test_initiate_needs_every_field(service, field):
     body = {"filename": "a.jsonl", "file_type": "application/x-ndjson", "num_bytes": 12}
     del body[field]
     answer = service("POST", "/files/uploads/initiate", json=body)
     assert (answer.status_code, service.code_of(answer)) == (400, "missing_parameter")
 
 
-def test_initiate_refuses_more_than_250_gigabytes(service: Any) -> None:
+def test_initiate_refuses_more_than_250_gigabytes(service):
     body = {"filename": "a.csv", "file_type": "text/csv", "num_bytes": 250_000_000_001}
     answer = service("POST", "/files/uploads/initiate", json=body)
     assert (answer.status_code, service.code_of(answer)) == (413, "invalid_file_size")
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_initiate_of_a_taken_name_is_a_conflict_without_uid_and_suggestion(
-    service: Any, resume: bool
-) -> None:
+def test_initiate_of_a_taken_name_is_a_conflict_without_uid_and_suggestion(service, resume):
     service.upload("a.jsonl", b"12")
     body = {
         "filename": "a.jsonl",
@@ -138,7 +135,7 @@ def test_initiate_of_a_taken_name_is_a_conflict_without_uid_and_suggestion(
     assert answer.json() == {"errors": [{"code": "conflict", "message": "File already exists: a.jsonl"}]}
 
 
-def test_resume_lists_the_parts_without_a_checkpoint(small_parts: Any) -> None:
+def test_resume_lists_the_parts_without_a_checkpoint(small_parts):
     first = small_parts.initiate("a.jsonl", len(CONTENT))
     tokens = [small_parts.put_part(part, CONTENT) for part in first["parts"]]
     path = f"/files/uploads/{first['upload_id']}/parts/checkpoint"
@@ -154,7 +151,7 @@ def test_resume_lists_the_parts_without_a_checkpoint(small_parts: Any) -> None:
     assert small_parts("GET", "/files/download/a.jsonl").content == CONTENT
 
 
-def test_resume_lists_no_parts_if_all_have_a_checkpoint(small_parts: Any) -> None:
+def test_resume_lists_no_parts_if_all_have_a_checkpoint(small_parts):
     first = small_parts.initiate("a.jsonl", len(CONTENT))
     tokens = [small_parts.put_part(part, CONTENT) for part in first["parts"]]
     small_parts("POST", f"/files/uploads/{first['upload_id']}/parts/checkpoint", json={"parts": tokens})
@@ -164,7 +161,7 @@ def test_resume_lists_no_parts_if_all_have_a_checkpoint(small_parts: Any) -> Non
 
 
 @pytest.mark.parametrize("change", [{"num_bytes": 11}, {"file_type": "text/plain"}])
-def test_resume_of_another_file_is_a_conflict(service: Any, change: dict[str, Any]) -> None:
+def test_resume_of_another_file_is_a_conflict(service, change):
     service.initiate("a.jsonl", 12)
     body = {
         "filename": "a.jsonl",
@@ -175,11 +172,11 @@ def test_resume_of_another_file_is_a_conflict(service: Any, change: dict[str, An
     assert service("POST", "/files/uploads/initiate", json=body | change).status_code == 409
 
 
-def test_resume_without_an_unfinished_upload_begins_a_new_one(service: Any) -> None:
+def test_resume_without_an_unfinished_upload_begins_a_new_one(service):
     assert service.initiate("a.jsonl", 12, resume_if_started=True)["is_resume"] is False
 
 
-def test_fresh_urls_come_in_the_order_of_the_request(small_parts: Any) -> None:
+def test_fresh_urls_come_in_the_order_of_the_request(small_parts):
     upload = small_parts.initiate(num_bytes=12)
     path = f"/files/uploads/{upload['upload_id']}/parts/urls"
     parts = small_parts("POST", path, json={"part_numbers": [2, 0, 2]}).json()["parts"]
@@ -189,7 +186,7 @@ def test_fresh_urls_come_in_the_order_of_the_request(small_parts: Any) -> None:
 
 
 @pytest.mark.parametrize("numbers", [[3], [-1], [0, 99], [], ["0"], None])
-def test_fresh_urls_for_unknown_parts_are_refused(small_parts: Any, numbers: Any) -> None:
+def test_fresh_urls_for_unknown_parts_are_refused(small_parts, numbers):
     upload = small_parts.initiate(num_bytes=12)
     path = f"/files/uploads/{upload['upload_id']}/parts/urls"
     answer = small_parts("POST", path, json={"part_numbers": numbers})
@@ -208,7 +205,7 @@ def test_fresh_urls_for_unknown_parts_are_refused(small_parts: Any, numbers: Any
         ([{"part_number": 0, "part_token": "x"}, {"part_number": 0, "part_token": "y"}], "invalid_parameter"),
     ],
 )
-def test_refused_complete_leaves_the_upload_open(service: Any, tokens: Any, code: str) -> None:
+def test_refused_complete_leaves_the_upload_open(service, tokens, code):
     upload = service.initiate(num_bytes=2)
     token = service.put_part(upload["parts"][0], b"ab")
     answer = complete(service, upload, tokens)
@@ -216,13 +213,13 @@ def test_refused_complete_leaves_the_upload_open(service: Any, tokens: Any, code
     assert complete(service, upload, [token]).status_code == 200
 
 
-def test_complete_refuses_a_part_that_was_never_sent(service: Any) -> None:
+def test_complete_refuses_a_part_that_was_never_sent(service):
     upload = service.initiate(num_bytes=2)
     answer = complete(service, upload, [{"part_number": 0, "part_token": hashlib.md5(b"ab").hexdigest()}])
     assert (answer.status_code, service.code_of(answer)) == (400, "invalid_parameter")
 
 
-def test_complete_refuses_another_size_than_announced(service: Any) -> None:
+def test_complete_refuses_another_size_than_announced(service):
     upload = service.initiate(num_bytes=12)
     token = service.put_part(upload["parts"][0], b"short")
     answer = complete(service, upload, [token])
@@ -230,7 +227,7 @@ def test_complete_refuses_another_size_than_announced(service: Any) -> None:
     assert service.control.files() == []
 
 
-def test_complete_refuses_wrong_part_sizes_even_if_their_sum_is_right(small_parts: Any) -> None:
+def test_complete_refuses_wrong_part_sizes_even_if_their_sum_is_right(small_parts):
     upload = small_parts.initiate(num_bytes=12)
     pieces = (b"0123", b"456789", b"ab")
     tokens = [
@@ -243,7 +240,7 @@ def test_complete_refuses_wrong_part_sizes_even_if_their_sum_is_right(small_part
     assert small_parts.control.files() == []
 
 
-def test_part_listed_twice_with_one_token_is_one_part_and_counts_twice(small_parts: Any) -> None:
+def test_part_listed_twice_with_one_token_is_one_part_and_counts_twice(small_parts):
     upload = small_parts.initiate(num_bytes=12)
     first, *others = [small_parts.put_part(part, CONTENT) for part in upload["parts"]]
     bare = first | {"part_token": first["part_token"].strip('"')}
@@ -256,7 +253,7 @@ def test_part_listed_twice_with_one_token_is_one_part_and_counts_twice(small_par
     assert complete(small_parts, upload, others[1:]).status_code == 200
 
 
-def test_complete_of_a_name_taken_meanwhile_is_a_conflict(service: Any) -> None:
+def test_complete_of_a_name_taken_meanwhile_is_a_conflict(service):
     upload = service.initiate("a.txt", 2, "text/plain")
     token = service.put_part(upload["parts"][0], b"ab")
     service.post_file("a.txt", b"other", "text/plain")
@@ -264,7 +261,7 @@ def test_complete_of_a_name_taken_meanwhile_is_a_conflict(service: Any) -> None:
     assert service("GET", "/files/download/a.txt").content == b"other"
 
 
-def test_abort_frees_the_name(small_parts: Any) -> None:
+def test_abort_frees_the_name(small_parts):
     upload = small_parts.initiate("a.jsonl", 12)
     small_parts.put_part(upload["parts"][0], CONTENT)
     answer = small_parts("POST", f"/files/uploads/{upload['upload_id']}/abort")
@@ -284,7 +281,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("call", "body"), CALLS, ids=[call for call, _ in CALLS])
 @pytest.mark.parametrize("state", ["unknown", "aborted", "completed"])
-def test_calls_on_a_finished_upload_are_refused(service: Any, call: str, body: Any, state: str) -> None:
+def test_calls_on_a_finished_upload_are_refused(service, call, body, state):
     upload = service.initiate(num_bytes=2)
     path = f"/files/uploads/{upload['upload_id']}"
     if state == "aborted":

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 CSV = b'time,"flow, l/s",state\n0,1.5,idle\n1,2.5,running\n'
 
 
-def test_metadata_changes_with_the_ingestion(service: Any) -> None:
+def test_metadata_changes_with_the_ingestion(service):
     uid = service.post_file("a.csv", CSV, "text/csv").json()["file_uid"]
     before = service("GET", "/files/metadata/a.csv").json()
     assert before == {
@@ -45,14 +43,14 @@ def test_metadata_changes_with_the_ingestion(service: Any) -> None:
         (b"\xff\xfe,b\n", 0, ["\ufffd\ufffd", "b"]),
     ],
 )
-def test_csv_attributes_of_unusual_files(service: Any, content: bytes, rows: int, headers: list[str]) -> None:
+def test_csv_attributes_of_unusual_files(service, content, rows, headers):
     service.post_file("a.csv", content, "text/csv")
     service.control.advance(2)
     attributes = service("GET", "/files/metadata/a.csv").json()["file_attributes"]
     assert (attributes["num_rows"], attributes["column_headers"]) == (rows, headers)
 
 
-def test_delete_removes_the_file_and_frees_its_name(service: Any) -> None:
+def test_delete_removes_the_file_and_frees_its_name(service):
     uid = service.upload("a b+c#d.jsonl")
     answer = service("DELETE", "/files/delete/a%20b+c%23d.jsonl")
     assert answer.status_code == 200
@@ -75,32 +73,32 @@ def test_delete_removes_the_file_and_frees_its_name(service: Any) -> None:
         ("GET", "/files/download/..%2F..%2Femulator.sqlite3"),
     ],
 )
-def test_unknown_file_is_not_found(service: Any, method: str, path: str) -> None:
+def test_unknown_file_is_not_found(service, method, path):
     assert service(method, path).status_code == 404
 
 
-def test_download_of_an_unfinished_upload_is_refused(service: Any) -> None:
+def test_download_of_an_unfinished_upload_is_refused(service):
     service.initiate("a.jsonl")
     assert service("GET", "/files/download/a.jsonl").status_code == 400
     assert service("GET", "/files/metadata/a.jsonl").status_code == 404
 
 
-def test_download_is_an_octet_stream(service: Any) -> None:
+def test_download_is_an_octet_stream(service):
     service.upload(content=b"{}\n")
     assert service("GET", "/files/download/train.jsonl").headers["Content-Type"] == "application/octet-stream"
 
 
-def test_download_answers_a_range(service: Any) -> None:
+def test_download_answers_a_range(service):
     service.upload(content=b"0123456789")
     answer = service("GET", "/files/download/train.jsonl", headers={"Range": "bytes=2-4"})
     assert (answer.status_code, answer.content) == (206, b"234")
 
 
-def test_info_answers_an_empty_object(service: Any) -> None:
+def test_info_answers_an_empty_object(service):
     assert service("GET", "/files/info").json() == {}
 
 
-def test_overwriting_a_file_fails_the_job_that_has_not_read_it(service: Any) -> None:
+def test_overwriting_a_file_fails_the_job_that_has_not_read_it(service):
     service.post_file("train.jsonl", b"{}\n", "text/plain")
     job = service.create().json()
     service.post_file("train.jsonl", b"{}\n", "text/plain")

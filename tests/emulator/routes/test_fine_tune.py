@@ -2,19 +2,18 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
 TIMESTAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
 
-def instant(text: str) -> datetime:
+def instant(text):
     assert re.fullmatch(TIMESTAMP, text)
     return datetime.fromisoformat(text)
 
 
-def test_create_answers_the_documented_record(service: Any) -> None:
+def test_create_answers_the_documented_record(service):
     before = datetime.now(UTC)
     job = service.created()
     assert list(job) == [
@@ -40,19 +39,19 @@ def test_create_answers_the_documented_record(service: Any) -> None:
     assert service.job(job["id"]) == job
 
 
-def test_model_is_optional(service: Any) -> None:
+def test_model_is_optional(service):
     service.upload()
     config = {"datasets": service.body()["config"]["datasets"]}
     job = service.create(config=config).json()
     assert job["config"]["model"] == "Newton::c2_4_7b_251215a172f6d7"
 
 
-def test_create_keeps_a_given_id(service: Any) -> None:
+def test_create_keeps_a_given_id(service):
     assert service.created(id="mine-1")["id"] == "mine-1"
     assert service.job("mine-1")["name"] == "pump-states"
 
 
-def test_job_goes_from_registered_to_completed(service: Any) -> None:
+def test_job_goes_from_registered_to_completed(service):
     job = service.created()
     seen = []
     for seconds in (4, 1, 19, 1, 599, 1, 14, 1):
@@ -74,7 +73,7 @@ def test_job_goes_from_registered_to_completed(service: Any) -> None:
     ]
 
 
-def test_updated_at_is_the_instant_of_the_change_not_of_the_request(service: Any) -> None:
+def test_updated_at_is_the_instant_of_the_change_not_of_the_request(service):
     service.control.set_life(registered=0.05, starting=0.05, running=0.1, finalizing=0.05)
     job = service.created()
     service.control.resume()
@@ -89,7 +88,7 @@ def test_updated_at_is_the_instant_of_the_change_not_of_the_request(service: Any
     assert service.job(job["id"])["updated_at"] == at_first_sight
 
 
-def test_list_is_an_array_of_records(service: Any) -> None:
+def test_list_is_an_array_of_records(service):
     assert service("GET", "/fine-tune/jobs").json() == []
     jobs = [service.created(id=f"job-{number}") for number in range(5)]
     assert service("GET", "/fine-tune/jobs").json() == jobs[::-1]
@@ -111,7 +110,7 @@ def test_list_is_an_array_of_records(service: Any) -> None:
         ("statuses=FAILED", []),
     ],
 )
-def test_list_pages_and_filters(service: Any, query: str, numbers: list[int]) -> None:
+def test_list_pages_and_filters(service, query, numbers):
     for number in range(3):
         service.created(id=f"job-{number}")
     service("PUT", "/fine-tune/jobs/job-0/cancel")
@@ -139,7 +138,7 @@ def test_list_pages_and_filters(service: Any, query: str, numbers: list[int]) ->
         "limit=",
     ],
 )
-def test_list_refuses_an_undocumented_query(service: Any, query: str) -> None:
+def test_list_refuses_an_undocumented_query(service, query):
     answer = service("GET", f"/fine-tune/jobs?{query}")
     assert (answer.status_code, service.code_of(answer)) == (400, "invalid_parameter")
 
@@ -153,23 +152,23 @@ def test_list_refuses_an_undocumented_query(service: Any, query: str) -> None:
         ("PUT", "/fine-tune/jobs/no-such/cancel"),
     ],
 )
-def test_unknown_job_is_not_found(service: Any, method: str, path: str) -> None:
+def test_unknown_job_is_not_found(service, method, path):
     answer = service(method, path)
     assert (answer.status_code, service.code_of(answer)) == (404, "NOT_FOUND")
 
 
-def test_id_of_65_characters_is_refused(service: Any) -> None:
+def test_id_of_65_characters_is_refused(service):
     answer = service("GET", f"/fine-tune/jobs/{'x' * 65}")
     assert (answer.status_code, service.code_of(answer)) == (400, "invalid_parameter")
 
 
-def test_job_is_found_by_its_quoted_id(service: Any) -> None:
+def test_job_is_found_by_its_quoted_id(service):
     service.created(id="a b+c?d#e")
     assert service.job("a%20b+c%3Fd%23e")["id"] == "a b+c?d#e"
 
 
 @pytest.mark.parametrize(("seconds", "steps"), [(0, None), (10, None), (155, 200), (325, 600), (530, 1000)])
-def test_stop_is_graceful_and_keeps_the_checkpoints(service: Any, seconds: int, steps: int | None) -> None:
+def test_stop_is_graceful_and_keeps_the_checkpoints(service, seconds, steps):
     service.control.set_life(registered=5, starting=20, running=500, checkpoints=5)
     job = service.created()
     service.control.advance(seconds)
@@ -190,7 +189,7 @@ def test_stop_is_graceful_and_keeps_the_checkpoints(service: Any, seconds: int, 
 
 @pytest.mark.parametrize("seconds", [0, 10, 300, 630])
 @pytest.mark.parametrize("stop_first", [False, True])
-def test_cancel_ends_at_once(service: Any, seconds: int, stop_first: bool) -> None:
+def test_cancel_ends_at_once(service, seconds, stop_first):
     job = service.created()
     service.control.advance(seconds)
     if stop_first:
@@ -203,7 +202,7 @@ def test_cancel_ends_at_once(service: Any, seconds: int, stop_first: bool) -> No
 
 @pytest.mark.parametrize("end", ["COMPLETED", "FAILED", "STOPPED", "CANCELLED"])
 @pytest.mark.parametrize("action", ["stop", "cancel"])
-def test_terminal_job_cannot_be_stopped_or_cancelled(service: Any, end: str, action: str) -> None:
+def test_terminal_job_cannot_be_stopped_or_cancelled(service, end, action):
     service.control.set_outcome(end)
     job = service.created()
     service.control.advance(9999)
@@ -214,7 +213,7 @@ def test_terminal_job_cannot_be_stopped_or_cancelled(service: Any, end: str, act
     assert service.job(job["id"]) == record
 
 
-def test_metrics_grow_with_the_checkpoints(service: Any) -> None:
+def test_metrics_grow_with_the_checkpoints(service):
     job = service.created()
     path = f"/fine-tune/jobs/{job['id']}/metrics"
     assert service("GET", path).json() == {"last_checkpoint_step": None, "metrics": []}
@@ -230,7 +229,7 @@ def test_metrics_grow_with_the_checkpoints(service: Any) -> None:
     assert page == {"last_checkpoint_step": 1000, "metrics": whole["metrics"][1:3]}
 
 
-def test_endless_training_has_no_further_checkpoints(service: Any) -> None:
+def test_endless_training_has_no_further_checkpoints(service):
     service.control.set_outcome("RUNNING")
     job = service.created()
     service.control.advance(100_000)
@@ -239,7 +238,7 @@ def test_endless_training_has_no_further_checkpoints(service: Any) -> None:
 
 
 @pytest.mark.parametrize("checkpoints", [3, 6, 7, 49])
-def test_completed_job_has_all_checkpoints_despite_rounding(service: Any, checkpoints: int) -> None:
+def test_completed_job_has_all_checkpoints_despite_rounding(service, checkpoints):
     # Binary fractions cannot hold these durations and instants exactly.
     service.control.set_life(registered=0.1, starting=0.2, running=0.7, checkpoints=checkpoints)
     for number in range(5):

@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import http.client
 import re
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,7 +23,7 @@ import pytest
     ],
 )
 @pytest.mark.parametrize("field", ["file", "anything"])
-def test_file_is_stored_with_its_declared_type(service: Any, name: str, file_type: str, field: str) -> None:
+def test_file_is_stored_with_its_declared_type(service, name, file_type, field):
     content = bytes(range(256))
     answer = service.post_file(name, content, file_type, field=field)
     assert answer.status_code == 200
@@ -45,7 +44,7 @@ def test_file_is_stored_with_its_declared_type(service: Any, name: str, file_typ
         "application/x-parquet",
     ],
 )
-def test_unsupported_type_is_refused(service: Any, file_type: str) -> None:
+def test_unsupported_type_is_refused(service, file_type):
     answer = service.post_file("a.jsonl", b"{}", file_type)
     assert (answer.status_code, service.code_of(answer)) == (400, "invalid_file_type")
     (entry,) = answer.json()["errors"]
@@ -54,7 +53,7 @@ def test_unsupported_type_is_refused(service: Any, file_type: str) -> None:
     assert service.control.files() == []
 
 
-def test_part_without_a_type_is_refused(service: Any) -> None:
+def test_part_without_a_type_is_refused(service):
     answer = service("POST", "/files", files={"file": ("a.txt", b"x")})
     assert service.code_of(answer) == "invalid_file_type"
 
@@ -67,12 +66,12 @@ def test_part_without_a_type_is_refused(service: Any) -> None:
         ({"file": ("..", b"x", "text/plain")}, "invalid_parameter"),
     ],
 )
-def test_form_without_exactly_one_file_is_refused(service: Any, files: dict[str, Any], code: str) -> None:
+def test_form_without_exactly_one_file_is_refused(service, files, code):
     answer = service("POST", "/files", files=files)
     assert (answer.status_code, service.code_of(answer)) == (400, code)
 
 
-def test_body_that_is_not_a_form_is_refused(service: Any) -> None:
+def test_body_that_is_not_a_form_is_refused(service):
     answer = service("POST", "/files", data=b"x", headers={"Content-Type": "text/plain"})
     assert answer.status_code == 400
 
@@ -82,8 +81,8 @@ def test_body_that_is_not_a_form_is_refused(service: Any) -> None:
 )
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=x"])
 def test_broken_form_is_refused_like_other_malformed_bodies(
-    service: Any, validation_errors: str, status: int, key: str, content_type: str
-) -> None:
+    service, validation_errors, status, key, content_type
+):
     service.control.set_switches(validation_errors=validation_errors)
     answer = service("POST", "/files", data=b"--y\r\n", headers={"Content-Type": content_type})
     (entry,) = answer.json()[key]
@@ -92,7 +91,7 @@ def test_broken_form_is_refused_like_other_malformed_bodies(
 
 
 @pytest.mark.parametrize("over", [1, 200_000])
-def test_too_large_file_is_refused_and_leaves_nothing(service: Any, over: int) -> None:
+def test_too_large_file_is_refused_and_leaves_nothing(service, over):
     service.control.set_switches(proxy_max_bytes=100_000)
     answer = service.post_file("a.txt", b"x" * (100_000 + over), "text/plain")
     assert (answer.status_code, service.code_of(answer)) == (413, "invalid_file_size")
@@ -100,7 +99,7 @@ def test_too_large_file_is_refused_and_leaves_nothing(service: Any, over: int) -
     assert service.post_file("a.txt", b"x" * 100_000, "text/plain").status_code == 200
 
 
-def test_client_sees_the_refusal_of_a_too_large_body(service: Any) -> None:
+def test_client_sees_the_refusal_of_a_too_large_body(service):
     service.control.set_switches(proxy_max_bytes=100_000)
     connection = http.client.HTTPConnection(urlsplit(service.control.root_url).netloc, timeout=30)
     headers = {"Authorization": "Bearer sk_emulator", "Content-Type": "multipart/form-data; boundary=x"}
@@ -111,11 +110,11 @@ def test_client_sees_the_refusal_of_a_too_large_body(service: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["folder/a.txt", "C:\\folder\\a.txt", "a.txt"])
-def test_file_id_is_the_base_name(service: Any, name: str) -> None:
+def test_file_id_is_the_base_name(service, name):
     assert service.post_file(name, b"x", "text/plain").json()["file_id"] == "a.txt"
 
 
-def test_second_file_of_a_name_overwrites_the_first(service: Any) -> None:
+def test_second_file_of_a_name_overwrites_the_first(service):
     first = service.post_file("a.txt", b"one", "text/plain").json()
     second = service.post_file("a.txt", b"two", "text/plain").json()
     assert first["file_uid"] != second["file_uid"]
@@ -125,7 +124,7 @@ def test_second_file_of_a_name_overwrites_the_first(service: Any) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 3_000_001])
 @pytest.mark.parametrize("line_length", [None, 76])
-def test_base64_is_decoded(service: Any, size: int, line_length: int | None) -> None:
+def test_base64_is_decoded(service, size, line_length):
     content = bytes(index % 251 for index in range(size))
     encode = base64.b64encode if line_length is None else base64.encodebytes
     answer = service.post_file("a.txt", encode(content), "text/plain", path="/files/base64")
@@ -133,7 +132,7 @@ def test_base64_is_decoded(service: Any, size: int, line_length: int | None) -> 
     assert service("GET", "/files/download/a.txt").content == content
 
 
-def test_text_that_is_not_base64_is_refused(service: Any) -> None:
+def test_text_that_is_not_base64_is_refused(service):
     answer = service.post_file("a.txt", b"not base64!", "text/plain", path="/files/base64")
     assert (answer.status_code, service.code_of(answer)) == (400, "invalid_parameter")
     assert service.control.files() == []

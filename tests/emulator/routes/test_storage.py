@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import http.client
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,13 +9,13 @@ import requests
 JSON = "application/json"
 
 
-def put(url: str, headers: dict[str, str] | None = None, body: Any = b"ab") -> requests.Response:
+def put(url, headers=None, body=b"ab"):
     with requests.Session() as session:
         session.trust_env = False
         return session.put(url, data=body, headers=headers, timeout=30)
 
 
-def chunks() -> Any:
+def chunks():
     yield b"a"
     yield b"b"
 
@@ -29,9 +28,7 @@ def chunks() -> Any:
         ({}, chunks(), 411, "MissingContentLength"),
     ],
 )
-def test_storage_refuses_requests_that_do_not_fit_the_url(
-    service: Any, headers: dict[str, str], body: Any, status: int, code: str
-) -> None:
+def test_storage_refuses_requests_that_do_not_fit_the_url(service, headers, body, status, code):
     (part,) = service.initiate(num_bytes=2)["parts"]
     answer = put(part["url"], headers, body)
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/xml")
@@ -50,14 +47,14 @@ def test_storage_refuses_requests_that_do_not_fit_the_url(
     ],
     ids=["signature", "no query", "later expiry", "other part", "no ascii"],
 )
-def test_altered_url_is_refused(service: Any, spoil: Any) -> None:
+def test_altered_url_is_refused(service, spoil):
     service.control.set_switches(part_size=2)
     part = service.initiate(num_bytes=4)["parts"][0]
     answer = put(spoil(part["url"]))
     assert (answer.status_code, "SignatureDoesNotMatch" in answer.text) == (403, True)
 
 
-def test_expired_url_is_refused_and_a_fresh_one_works(service: Any) -> None:
+def test_expired_url_is_refused_and_a_fresh_one_works(service):
     service.control.set_switches(presigned_url_seconds=-1)
     upload = service.initiate(num_bytes=2)
     answer = put(upload["parts"][0]["url"])
@@ -68,7 +65,7 @@ def test_expired_url_is_refused_and_a_fresh_one_works(service: Any) -> None:
     assert put(fresh["url"]).status_code == 200
 
 
-def test_part_that_breaks_off_is_not_stored(service: Any) -> None:
+def test_part_that_breaks_off_is_not_stored(service):
     upload = service.initiate(num_bytes=12)
     url = urlsplit(upload["parts"][0]["url"])
     connection = http.client.HTTPConnection(url.netloc, timeout=30)
@@ -82,7 +79,7 @@ def test_part_that_breaks_off_is_not_stored(service: Any) -> None:
     assert put(upload["parts"][0]["url"], body=b"0123456789ab").status_code == 200
 
 
-def test_part_that_ends_after_the_upload_is_not_stored(service: Any) -> None:
+def test_part_that_ends_after_the_upload_is_not_stored(service):
     upload = service.initiate(num_bytes=12)
     url = urlsplit(upload["parts"][0]["url"])
     connection = http.client.HTTPConnection(url.netloc, timeout=30)
@@ -97,7 +94,7 @@ def test_part_that_ends_after_the_upload_is_not_stored(service: Any) -> None:
     connection.close()
 
 
-def test_large_part_arrives_whole(service: Any) -> None:
+def test_large_part_arrives_whole(service):
     content = b"0123456789abcdef" * 1_000_000
     service.upload("large.txt", content, "text/plain")
     assert service("GET", "/files/download/large.txt").content == content
