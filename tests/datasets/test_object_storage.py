@@ -150,11 +150,16 @@ def test_a_file_that_changes_while_it_is_sent_is_refused(storage, atai_emulator,
     storage.put(LINES)
     atai_emulator.set_switches(part_size=3 * MIB)
     begun = threading.Event()
+    # Several threads read parts. Without the lock, a second one could change the file of the next test.
+    one_at_a_time = threading.Lock()
 
     def change_once_parts_are_read(request):
-        if request["range"] and not begun.is_set() and atai_emulator.requests("POST", "*/initiate"):
-            begun.set()
-            storage.s3.put_object(Bucket="bucket", Key="data/train.jsonl", Body=other)
+        if not request["range"]:
+            return
+        with one_at_a_time:
+            if not begun.is_set() and atai_emulator.requests("POST", "*/initiate"):
+                begun.set()
+                storage.s3.put_object(Bucket="bucket", Key="data/train.jsonl", Body=other)
 
     storage.on_request = change_once_parts_are_read
     with pytest.raises(AirflowFailException, match="changed"):
