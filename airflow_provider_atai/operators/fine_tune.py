@@ -197,8 +197,8 @@ class CreateFineTuneJobOperator(BaseOperator):
     def _submit(self, context: Context) -> FineTuneJob:
         request, ids = self._identify(context)
         superseded = superseded_job(context, ids) if self.reattach else None
-        note = "It is unknown whether a job exists. A retry looks for it first, so nobody pays twice."
-        with failing_at_once("This try created no fine-tune job.", note=note):
+        unclear = "It is unknown whether a job exists. A retry looks for it before it creates one."
+        with failing_at_once("This try created no fine-tune job.", note=unclear):
             end_superseded(self.hook, superseded, self.kill_action, log=log_of(self))
             return submit_job(
                 self.hook.fine_tune,
