@@ -24,7 +24,7 @@ from tests.chaos.lives import Report, live, live_share, prepare_airflow
 
 def replay(seed: int) -> int:
     """Run one life, and print its log line by line."""
-    from tests.chaos.plan import draw
+    from tests.chaos.odd_plans import draw
     from tests.chaos.world import World
 
     print(draw(seed))

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-from tests.chaos.history import History, Kill
+from tests.chaos.company import Company
+from tests.chaos.history import Stay
 from tests.chaos.interruptions import (
     Acted,
     DeferralTimedOut,
@@ -27,24 +26,21 @@ from tests.chaos.interruptions import (
     TriggererGone,
     WorkerKilled,
 )
+from tests.chaos.kills import FROM_SIGTERM_TO_SIGKILL, Kills
 from tests.chaos.plan import Blow, Plan, UserAction
-from tests.harness.travelling_loop import run_on_loop
+from tests.harness.travelling_loop import run_on_loop, standing_aside
 
 if TYPE_CHECKING:
     from tests.chaos.world import World
 
-OWNER = "create"
-_FROM_SIGTERM_TO_SIGKILL = 5.0
-_ON_KILL_LIMIT = 30.0
 _MOST_EXCHANGES = 6000
-# The state that Airflow sets at once if a person acts on a running task, and on a deferred one.
+# The state that Airflow sets at once if a person acts on a running task.
 _STATE_OF_RUNNING = {
     "clear": "restarting",
     "mark failed": "failed",
     "mark success": "success",
     "drain": "running",
 }
-_STATE_OF_DEFERRED = {"clear": None, "mark failed": "failed", "mark success": "success"}
 
 
 class _TriggerRun:
@@ -66,10 +62,11 @@ class _TriggerRun:
             self._running()
         if threading.current_thread() is not threading.main_thread():
             # The call in this thread cannot be cancelled, so it waits until the trigger is gone.
-            self.over.wait(2)
+            with standing_aside():
+                self.over.wait(2)
 
 
-class Hazards:
+class Hazards(Kills):
     """
     Hits the processes of one life.
 
@@ -77,24 +74,16 @@ class Hazards:
     """
 
     def __init__(self, plan: Plan, world: World, note: Callable[..., None]) -> None:
-        self._plan = plan
-        self._world = world
-        self._clock = world.clock
-        self.note = note
-        self.history = History()
-        self.events: Counter[str] = Counter()
-        self.state: str | None = "queued"
+        super().__init__(plan, world, note)
+        self.company = Company(plan, world, self.history, self.events)
         self._phase = "idle"
         self._processes = 0
         self._exchanges = 0
         self._points = 0
         self._blow: Blow | None = None
-        self._in_kill = False
         self._acted: Acted | None = None
         self._task: Any = None
-        self._has_tries_left = False
         self._cancel: Callable[[Interruption], None] = lambda interruption: None
-        self._late_kill: tuple[Any, int] | None = None
 
     @contextmanager
     def worker(self, task: Any, *, has_tries_left: bool) -> Iterator[None]:
@@ -142,12 +131,17 @@ class Hazards:
         if seconds_left is not None:
             limit = self._clock.after(seconds_left, lambda: self._interrupt(DeferralTimedOut()))
         self.state = "deferred"
+        began, event = self._clock.now, None
         try:
             with self._process("trigger"), suppress(asyncio.CancelledError):
                 event = run_on_loop(self._clock, self._fire(trigger, run))
         finally:
             if limit is not None:
                 limit.cancel()
+            interval = trigger.poll_interval
+            self.history.stays.append(
+                Stay(trigger.job_id, began, self._clock.now, interval, event is not None)
+            )
         if run.interruption is not None:
             raise run.interruption
         return event
@@ -155,8 +149,9 @@ class Hazards:
     async def _fire(self, trigger: Any, run: _TriggerRun) -> Any:
         run.begin()
         try:
-            async for event in trigger.run():
-                return event
+            async with self.company.waiting(trigger.poll_interval):
+                async for event in trigger.run():
+                    return event
             raise RuntimeError("the trigger ended without an event")
         except asyncio.CancelledError:
             if isinstance(run.interruption, Acted):
@@ -236,7 +231,7 @@ class Hazards:
         self._acted = acted
         if not acted.act.lingers:
             raise WorkerKilled
-        self._clock.after(_FROM_SIGTERM_TO_SIGKILL, self._die)
+        self._clock.after(FROM_SIGTERM_TO_SIGKILL, self._die)
 
     def _die(self) -> None:
         if self._phase == "worker" and self._acted is not None:
@@ -245,86 +240,3 @@ class Hazards:
     def _time_out(self) -> None:
         if self._phase == "worker" and self._acted is None:
             raise AirflowTaskTimeout("Timeout")
-
-    def _kill(self, on_kill: Callable[[], Any], task_id: str, why: str) -> None:
-        reachable = self._world.is_reachable
-        first = self._world.logged_requests()
-        begun = self._clock.now
-        with self._quiet():
-            on_kill()
-        if not self._is_left_to_the_next_try(why):
-            over = self._clock.now + timedelta(seconds=_FROM_SIGTERM_TO_SIGKILL)
-            self.history.killings.append((begun, over))
-        self._remember_kill(task_id, why, reachable, first, left=self._is_left_to_the_next_try(why))
-
-    def _is_left_to_the_next_try(self, why: str) -> bool:
-        """Return whether a worker's ``on_kill`` must leave the job running for the next try."""
-        if why == "clear" and self._plan.states_are_readable:
-            return True
-        is_told = self._plan.states_are_readable and why in ("mark failed", "mark success")
-        return self._has_tries_left and not is_told
-
-    async def _kill_trigger(self, trigger: Any, act: UserAction) -> None:
-        if not self._plan.kills_reach_triggers:
-            return
-        if act.action == "clear" and act.lateness:
-            self._late_kill = trigger, act.lateness
-            return
-        self.state = _STATE_OF_DEFERRED[act.action]
-        reachable = self._world.is_reachable
-        first = self._world.logged_requests()
-        begun = self._clock.now
-        with self._quiet():
-            await asyncio.wait_for(trigger.on_kill(), _ON_KILL_LIMIT)
-        self._excuse(begun, cleared=act.action == "clear")
-        # A cleared task runs again, so its job may also be left to the next try.
-        left = act.action == "clear"
-        self._remember_kill(trigger.task_instance.task_id, act.action, reachable, first, left=left)
-        self._record_aftermath()
-
-    def _count_down_late_kill(self) -> None:
-        if self._late_kill is None:
-            return
-        trigger, left = self._late_kill
-        self._late_kill = (trigger, left - 1) if left > 1 else None
-        if self._late_kill is not None:
-            return
-        self.note("The late on_kill of the cleared task's trigger runs; the task is %s.", self.state)
-        self.events["late kill of a cleared trigger"] += 1
-        begun = self._clock.now
-        with self._quiet():
-            # The next try's trigger may be running on this thread's loop.
-            killing = threading.Thread(target=run_on_loop, args=(self._clock, trigger.on_kill()))
-            killing.start()
-            killing.join()
-        self._excuse(begun, cleared=True)
-
-    def _excuse(self, begun: datetime, *, cleared: bool) -> None:
-        """Record that the trigger may have ended the job, unless it knew that the task was cleared."""
-        can_tell = self._plan.states_are_readable and self._world.triggerer_knows_states
-        if not (cleared and can_tell):
-            self.history.killings.append((begun, self._clock.now))
-
-    @contextmanager
-    def _quiet(self) -> Iterator[None]:
-        """Let nothing hit the process inside the block."""
-        self._in_kill = self._clock.holds_timers = True
-        try:
-            yield
-        finally:
-            self._in_kill = self._clock.holds_timers = False
-
-    def _remember_kill(self, task_id: str, why: str, reachable: bool, first: int, *, left: bool) -> None:
-        self.events[f"on_kill: {why}"] += 1
-        self.note("on_kill has run (%s).", why)
-        if task_id == OWNER:
-            action = self._plan.operator["kill_action"]
-            if not left and why != "clear":
-                self.history.kills.append(Kill(action, why, reachable, first))
-
-    def _record_aftermath(self) -> None:
-        """Record the service's jobs and requests once the killed process is gone."""
-        kills = self.history.kills
-        if kills and kills[-1].jobs is None and self._world.is_up:
-            kills[-1].jobs = self._world.jobs()
-            kills[-1].log = self._world.control.requests()[kills[-1].first_request :]

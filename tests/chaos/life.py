@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import random
 import traceback
+from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from contextlib import suppress
 from functools import partial
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
-from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
-from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
-from tests.chaos.hazards import OWNER, Hazards
-from tests.chaos.history import Green, Wait
-from tests.chaos.interruptions import Acted, DeferralTimedOut, Endless, TriggererGone, WorkerKilled
+from tests.chaos.hazards import Hazards
+from tests.chaos.history import Green, Try
+from tests.chaos.interruptions import Acted, Endless, WorkerKilled
+from tests.chaos.kills import OWNER
 from tests.chaos.plan import HORIZON, Plan, Rule, UserAction
+from tests.chaos.tasks import canceller, creator, name_of, sensor
+from tests.chaos.tries import QUEUED_SECONDS, HazardousTry
 from tests.harness.task_instance import TaskInstance, TaskStateStore
-from tests.harness.task_life import Deferral, Outcome, TaskTry, is_end_of_task
+from tests.harness.task_life import Outcome
 
 if TYPE_CHECKING:
     from tests.chaos.world import World
 
 _MOST_CLEARS = 3
-QUEUED_SECONDS = 5.0
 _GIVING_UP = UserAction("mark failed", lingers=False, lateness=0)
 _STATE_AFTER = {
     "clear": "cleared",
@@ -35,71 +35,16 @@ _STATE_AFTER = {
 }
 
 
-class HazardousTry(TaskTry):
-    """
-    One try of a task whose processes may be hit.
+class _Store(TaskStateStore):
+    """A task's store, which also tells what it is given."""
 
-    :ivar downtime: how many seconds no triggerer was up.
-    """
+    def __init__(self, on_set: Callable[[str], None]) -> None:
+        super().__init__()
+        self._on_set = on_set
 
-    def __init__(
-        self, build: Callable[[], BaseOperator], ti: TaskInstance, store: Any, world: World, hazards: Hazards
-    ) -> None:
-        super().__init__(build, ti, store)
-        self._world = world
-        self._clock = world.clock
-        self._hazards = hazards
-        self.downtime = 0.0
-
-    def work(self, task: Any, call: Callable[[Any], Any]) -> Outcome:
-        with self._hazards.worker(task, has_tries_left=self.ti.try_number <= self.ti.max_tries):
-            outcome = super().work(task, call)
-            self._hazards.point("hand over")
-        return outcome
-
-    def stay_away(self, seconds: float) -> None:
-        self._hazards.state = "up_for_reschedule"
-        self._clock.advance(seconds)
-
-    def wait_for_event(self, deferral: Deferral) -> Any:
-        """
-        Run the trigger until it fires, across restarts of the triggerer.
-
-        :return: its event, the exception that it raised, or None if Airflow timed the deferral out.
-        """
-        event = self._run_trigger(deferral)
-        if not is_end_of_task(event):
-            self._clock.advance(QUEUED_SECONDS)
-        return event
-
-    def _run_trigger(self, deferral: Deferral) -> Any:
-        ti = self.ti
-        ends_at = None if deferral.timeout is None else self._clock.now + deferral.timeout
-        while ends_at is None or self._clock.now < ends_at:
-            trigger = deferral.trigger()
-            trigger.timeout_after = ends_at
-            trigger.task_instance = SimpleNamespace(
-                dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=-1, try_number=ti.try_number
-            )
-            left = None if ends_at is None else (ends_at - self._clock.now).total_seconds()
-            try:
-                return self._hazards.run_trigger(trigger, left)
-            except TriggererGone as gone:
-                self._hazards.events["triggerer restarted"] += 1
-                self._hazards.note("The triggerer is down for %.0f s.", gone.downtime)
-                self.downtime += gone.downtime
-                self._clock.advance(gone.downtime)
-            except DeferralTimedOut:
-                break
-            except Exception as error:
-                self._hazards.events["trigger broke"] += 1
-                return error
-        self._hazards.events["deferral timed out by Airflow"] += 1
-        return None
-
-    def end_in_triggerer(self) -> Outcome:
-        self._hazards.events["ended in the triggerer"] += 1
-        return Outcome("success", self._world.pushed.get("return_value"))
+    def set(self, key: str, value: Any) -> None:
+        super().set(key, value)
+        self._on_set(repr(value))
 
 
 class Life:
@@ -119,16 +64,23 @@ class Life:
         self.events = self._hazards.events
         self._stores: dict[str, TaskStateStore] = {}
         self._gave_up = False
+        self._changes = 0
+        self._tries: Counter[str] = Counter()
 
     def run(self) -> None:
         """Run the life from its first try to its last."""
         random.seed(self.plan.seed)
         with self._world.life(
-            on_exchange=self._hazards.on_exchange, task_state=self._readable_state, note=self._note
+            self.plan.odd,
+            on_exchange=self._hazards.on_exchange,
+            task_state=self._readable_state,
+            note=self._note,
         ):
             self._prepare()
             try:
                 self._live()
+                if self.plan.odd.tidies_up:
+                    self._tidy_up()
             except Exception as error:
                 self.history.trouble = f"the life raised {error!r}"
                 self._note("%s", traceback.format_exc())
@@ -136,6 +88,7 @@ class Life:
                 self.history.trouble = str(endless)
             self.history.jobs = self._world.jobs()
             self.history.log = self._world.control.requests()
+            self.history.troubles, self.history.fault_kinds = self._world.troubles, self._world.rules
             self._note("The life ended: %s.", self.history.state)
         self.events.update(self._world.hits)
 
@@ -145,8 +98,15 @@ class Life:
     def _prepare(self) -> None:
         plan, world, after = self.plan, self._world, self._clock.after
         world.control.set_switches(**plan.switches)
-        world.control.set_life(**plan.job_life)
         self._dataset = world.store_dataset()
+        self._hazards.company.make_jobs([self._dataset], plan.job_life)
+        world.control.set_life(**plan.job_life)
+        if plan.odd.stranger is not None and plan.own_job_id is not None:
+            name = name_of(plan) if plan.odd.stranger == "same name" else "theirs"
+            world.control.make_job(plan.own_job_id, name=name, datasets=[self._dataset])
+            self.history.strangers.add(plan.own_job_id)
+            self.events[f"job of a stranger with the {plan.odd.stranger}"] += 1
+        self._prepare_oddities()
         for outcome in plan.outcomes:
             world.control.set_outcome(**outcome)
         for rule in plan.rules:
@@ -166,8 +126,24 @@ class Life:
             after(moment, partial(self._hazards.restart_triggerer, downtime))
         after(HORIZON, self._give_up)
 
+    def _prepare_oddities(self) -> None:
+        odd, world, after = self.plan.odd, self._world, self._clock.after
+        for hang in odd.hangs:
+            after(hang.window[0], partial(world.begin_hang, hang))
+        for away in odd.away:
+            after(away.window[0], partial(world.take_connection_away, away))
+        flags = {
+            "service with ids of its own": odd.makes_own_ids,
+            "service that answers 204": odd.answers_204,
+            "service whose clock is behind": odd.clock_behind,
+            "service whose list is capped": odd.longest_page,
+            "service that ignores the offset": odd.ignores_offset,
+            "task with a new job in each try": not self.plan.reattaches,
+        }
+        self.events.update(kind for kind, is_odd in flags.items() if is_odd)
+
     def _begin_outage(self, rule: Rule) -> None:
-        if self._world.is_up and rule.window is not None:
+        if self._world.control.is_up and rule.window is not None:
             self._note("A fault begins: %s.", rule.kind)
             number = self._world.add_rule(rule.kind, rule.rule)
             self._clock.after(rule.window[1], lambda: self._world.remove_rule(number))
@@ -197,38 +173,64 @@ class Life:
                 self.events["cleared after the end"] += 1
                 self._note("A person clears the task in state %s.", self.history.state)
             clears += 1
+            if self.plan.odd.changes_request and not self._changes:
+                self._note("The author changes the request.")
+                self.events["request changed"] += 1
+                self._changes = 1
+                self.history.changed_at = self._clock.now
 
     def _run_tasks(self) -> str:
         """Run the task, and the sensor if the task does not wait; return the last one's state."""
         waits = self.plan.shape in ("worker", "triggerer")
-        created = self._run_task(OWNER, self._create, waits=waits)
+        created = self._run_task(
+            OWNER, lambda: creator(self.plan, self._dataset, changes=self._changes), waits=waits
+        )
         if created.state != "success" or waits:
             return created.state
         self._clock.advance(QUEUED_SECONDS)
-        return self._run_task("wait", lambda: self._sense(created.value), waits=True).state
+        return self._run_task("wait", lambda: sensor(self.plan, created.value), waits=True).state
+
+    def _tidy_up(self) -> None:
+        """Let a last task cancel the task's job, whatever became of it."""
+        jobs = [job for job in self._world.jobs() if job["id"] not in self.history.strangers]
+        if jobs and not self._gave_up:
+            self.history.tidied_from = self._clock.now
+            with suppress(Acted):
+                ended = self._run_task("tidy", lambda: canceller(jobs[-1]["id"]), waits=False)
+                self.events[f"tidied up: {ended.state}"] += 1
 
     def _run_task(self, task_id: str, build: Callable[[], BaseOperator], *, waits: bool) -> Outcome:
         delays = random.Random(f"{self.plan.seed} {task_id}")
-        number = 1
+        # A cleared task goes on counting its tries, and gets its retries anew.
+        max_tries = self._tries[task_id] + self.plan.retries
         while True:
-            ended = self._run_try(task_id, build, number, waits=waits)
+            self._tries[task_id] += 1
+            number = self._tries[task_id]
+            ended = self._run_try(task_id, build, number, max_tries, waits=waits)
             self._note("Try %d of %s: %s. %s", number, task_id, ended.state, ended.error or ended.value or "")
             if ended.state != "up_for_retry":
                 return ended
-            if number > self.plan.retries:
+            if number > max_tries:
                 return Outcome("failed", error=ended.error)
-            number += 1
             self._clock.advance(delays.uniform(0, 600))
 
     def _run_try(
-        self, task_id: str, build: Callable[[], BaseOperator], number: int, *, waits: bool
+        self, task_id: str, build: Callable[[], BaseOperator], number: int, max_tries: int, *, waits: bool
     ) -> Outcome:
-        started = self._clock.now
         one = HazardousTry(
-            build, self._task_instance(task_id, number), self._store(task_id), self._world, self._hazards
+            build,
+            self._task_instance(task_id, number, max_tries),
+            self._store(task_id),
+            plan=self.plan,
+            world=self._world,
+            hazards=self._hazards,
         )
+        history, world, started = self.history, self._world, self._clock.now
+        before = world.control.jobs() if world.control.is_up else []
+        by_itself = False
         try:
             ended = one.run()
+            by_itself = True
         except WorkerKilled:
             ended = Outcome("up_for_retry", error=WorkerKilled("the worker was killed"))
         except AirflowTaskTimeout as error:
@@ -236,22 +238,39 @@ class Life:
         except Acted as acted:
             ended = self._acted_between(acted)
         self._hazards.state = None if ended.state == "cleared" else ended.state
-        if waits:
-            self.history.waits.append(Wait(task_id, started, self._clock.now, one.downtime))
+        now = self._clock.now
+        history.tries.append(
+            Try(
+                task_id,
+                started,
+                now,
+                downtime=one.downtime,
+                waits=waits,
+                state=ended.state,
+                value=ended.value,
+                error=ended.error,
+                by_itself=by_itself,
+                has_tries_left=number <= max_tries,
+                jobs_before=before,
+                jobs=world.control.jobs() if world.control.is_up else [],
+                last_exchange=world.last_exchange,
+                last_unread=world.last_unread,
+            )
+        )
         if ended.state == "success":
-            self.history.greens.append(Green(task_id, waits, ended.value, self._world.jobs()))
+            history.greens.append(Green(task_id, waits, ended.value, world.jobs()))
         return ended
 
     def _acted_between(self, acted: Acted) -> Outcome:
         self.events[acted.act.action] += 1
         return Outcome(_STATE_AFTER[acted.act.action])
 
-    def _task_instance(self, task_id: str, number: int) -> TaskInstance:
+    def _task_instance(self, task_id: str, number: int, max_tries: int) -> TaskInstance:
         ti = TaskInstance(
             run_id=f"run {self.plan.seed}",
             task_id=task_id,
             try_number=number,
-            max_tries=self.plan.retries,
+            max_tries=max_tries,
             on_push=lambda: self._hazards.point("push to XCom"),
         )
         if not self._world.triggerer_knows_states:
@@ -262,29 +281,7 @@ class Life:
     def _store(self, task_id: str) -> TaskStateStore | None:
         if not self._world.triggerer_knows_states:
             return None
-        return self._stores.setdefault(task_id, TaskStateStore())
+        return self._stores.setdefault(task_id, _Store(self._remember))
 
-    def _create(self) -> BaseOperator:
-        plan = self.plan
-        limit = plan.execution_timeout
-        return CreateFineTuneJobOperator(
-            task_id=OWNER,
-            name=f"life {plan.seed}",
-            datasets=[self._dataset],
-            job_id=plan.own_job_id,
-            wait_for_completion=plan.shape in ("worker", "triggerer"),
-            deferrable=plan.shape == "triggerer",
-            execution_timeout=None if limit is None else timedelta(seconds=limit),
-            **plan.operator,
-        )
-
-    def _sense(self, job_id: str) -> BaseOperator:
-        return FineTuneJobSensor(
-            task_id="wait",
-            job_id=job_id,
-            mode="reschedule" if self.plan.shape == "reschedule" else "poke",
-            deferrable=self.plan.shape == "deferred sensor",
-            start_from_trigger=self.plan.shape == "sensor without workers",
-            end_from_trigger=self.plan.shape == "sensor without workers",
-            **self.plan.sensor,
-        )
+    def _remember(self, text: str) -> None:
+        self.history.remembered.append((self._clock.now, text))

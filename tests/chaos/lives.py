@@ -51,7 +51,7 @@ def live(
 ) -> tuple[Report, Verdict]:
     """Run one life and judge it."""
     from tests.chaos.life import Life
-    from tests.chaos.plan import draw
+    from tests.chaos.odd_plans import draw
     from tests.chaos.verdict import judge
 
     life = Life(draw(seed), world, trace=trace)

@@ -1,10 +1,12 @@
-"""Draws everything that happens in one life from its seed. Pure."""
+"""Draws what usually happens in a life from its seed. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
+
+from tests.chaos.oddities import Oddities
 
 JOBS = "/fine-tune/jobs"
 SHAPES = (
@@ -90,6 +92,12 @@ class Plan:
     clears_after_the_end: int
     own_job_id: str | None = None
     tampers_with_created_at: bool = False
+    odd: Oddities = field(default_factory=Oddities)
+
+    @property
+    def reattaches(self) -> bool:
+        """Whether a try adopts the job of an earlier try."""
+        return bool(self.operator.get("reattach", True))
 
     def blow(self, process: int) -> Blow | None:
         """Return what hits the process with this number, or None if nothing does."""
@@ -103,8 +111,8 @@ class Plan:
         return Blow(point, what, downtime=_downtime(rng))
 
 
-def draw(seed: int) -> Plan:
-    """Return the plan of the life with this seed."""
+def draw_usual(seed: int) -> Plan:
+    """Return the plan of the life with this seed, without what may be odd about it."""
     rng = Random(seed)
     shape = rng.choice(SHAPES)
     accept_stopped = rng.random() < 0.3

@@ -64,6 +64,13 @@ class Clock:
         heapq.heappush(self._timers, (timer.due, next(self._numbers), timer))
         return timer
 
+    @property
+    def next_due(self) -> float | None:
+        """When the next timer goes off, in seconds since 1970; None without a timer."""
+        while self._timers and self._timers[0][2].action is None:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         target = time.time() + max(0.0, seconds)

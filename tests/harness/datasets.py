@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import requests
 
-if TYPE_CHECKING:
-    from airflow_provider_atai.emulator.control import EmulatorControl
+
+class HasFilesApi(Protocol):
+    """Whatever says where the emulator's API is, and with which key."""
+
+    api_key: str
+
+    @property
+    def base_url(self) -> str:
+        """The base URL of the API."""
 
 
-def store_dataset(emulator: EmulatorControl, name: str = "train.csv") -> dict[str, Any]:
+def store_dataset(emulator: HasFilesApi, name: str = "train.csv") -> dict[str, Any]:
     """Put a small file into the emulator, and return an entry for a job's datasets."""
     response = requests.post(
         f"{emulator.base_url}/files",
