@@ -71,6 +71,10 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one per CPU")
     parser.add_argument("--replay", type=int, metavar="SEED", help="run one life and print its log")
     arguments = parser.parse_args()
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # Otherwise sets of text have another order in each process, and a seed another life.
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, "-m", "tests.chaos", *sys.argv[1:]])
     if arguments.replay is not None:
         with tempfile.TemporaryDirectory(prefix="atai-chaos-home-") as home:
             prepare_airflow(home)

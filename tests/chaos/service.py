@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -72,7 +73,7 @@ class Service:
     @contextmanager
     def life(self, odd: Oddities) -> Iterator[None]:
         """Forget everything, and be odd inside the block."""
-        self._emulator.reset()
+        self._at_rest.reset()
         self._odd, self._ids = odd, 0
         page_size = _SMALL_PAGE if odd.ignores_offset else job_listing.PAGE_SIZE
         with mock.patch.object(job_listing, "PAGE_SIZE", page_size):
@@ -80,47 +81,47 @@ class Service:
 
     def set_switches(self, **changes: Any) -> None:
         """Set some of the emulator's switches."""
-        self._emulator.change_switches(changes)
+        self._at_rest.change_switches(changes)
 
     def set_life(self, **changes: float) -> None:
         """Set how long later jobs take."""
-        self._emulator.change_life(changes)
+        self._at_rest.change_life(changes)
 
     def set_outcome(self, status: str, *, job_id: str | None = None, **when: Any) -> None:
         """Decide what becomes of the job with an id, or else of the next job created."""
-        self._emulator.jobs.set_outcome(Outcome(status=status, **when), job_id=job_id, name=None)
+        self._at_rest.jobs.set_outcome(Outcome(status=status, **when), job_id=job_id, name=None)
 
     def set_api_key(self, key: str) -> None:
         """Take this key and refuse the last one."""
-        self._emulator.organisations.set_key(key)
+        self._at_rest.organisations.set_key(key)
 
     def make_job(self, job_id: str, *, name: str, datasets: list[dict[str, Any]]) -> None:
         """Make a job of somebody else in the task's organisation."""
-        org = self._emulator.organisations.of_header(f"Bearer {FIRST_KEY}")
+        org = self._at_rest.organisations.of_header(f"Bearer {FIRST_KEY}")
         config = {"model": "their-model", "datasets": datasets}
         self._create(str(org), name=name, config=config, file_uids=(), job_id=job_id)
 
     def add_fault(self, **rule: Any) -> int:
         """Add a fault rule and return its number."""
-        return self._emulator.faults.add(FaultRule(**rule))
+        return self._at_rest.faults.add(FaultRule(**rule))
 
     def remove_fault(self, number: int) -> None:
         """Remove a fault rule."""
-        self._emulator.faults.remove(number)
+        self._at_rest.faults.remove(number)
 
     def faults(self) -> list[dict[str, Any]]:
         """Return the fault rules, and how often each of them fired."""
-        return self._emulator.faults.described()
+        return self._at_rest.faults.described()
 
     def requests(self, path: str = "*") -> list[dict[str, Any]]:
         """Return the log of requests whose path fits the pattern, oldest first."""
-        log = json.loads(self._emulator.requests.as_json())
+        log = json.loads(self._at_rest.requests.as_json())
         return [entry for entry in log if fnmatchcase(entry["path"], path)]
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return the records of all jobs, oldest first, and how many checkpoints each has."""
-        now = self._emulator.jobs.settle()
-        rows = self._emulator.store.all("SELECT * FROM jobs ORDER BY pk")
+        now = self._at_rest.jobs.settle()
+        rows = self._at_rest.store.all("SELECT * FROM jobs ORDER BY pk")
         return [{**record_of(row), "checkpoints": len(checkpoints_of(row, now))} for row in rows]
 
     def altered(self, method: str, path: str, response: Response) -> Response:
@@ -135,6 +136,14 @@ class Service:
         if behind and is_success and response.body:
             return replace(response, body=_earlier(response.body, behind))
         return response
+
+    @property
+    def _at_rest(self) -> Emulator:
+        """The emulator, once its server has finished with every request that was answered."""
+        finished = threading.Event()
+        self._server._server.servers[0].get_loop().call_soon_threadsafe(finished.set)
+        finished.wait(10)
+        return self._emulator
 
     def _make_odd(self, jobs: Any) -> None:
         self._create, list_jobs = jobs.create, jobs.list

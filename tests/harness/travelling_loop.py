@@ -1,8 +1,8 @@
 """
 An event loop whose timers cost no real time.
 
-The threads that the loop calls take turns in the order in which they were asked, so that a simulated life is
-the same each time. A call that only waits for time to pass lets the next ones run: see :func:`pause`.
+The threads that the loop calls take turns in the order in which they were asked, and with the loop itself, so
+that a simulated life is the same each time. A call that only waits for time to pass lets the next ones run: see :func:`pause`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import selectors
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +28,7 @@ T = TypeVar("T")
 _SHORTEST_STEP = 0.001
 # Real seconds. A thread that waits longer for its turn goes on without it, so that nothing can hang.
 _LONGEST_WAIT = 20.0
+_THREADS = 6
 # Real seconds in which something may still happen on a loop that nothing is left to wake.
 _BEFORE_A_JUMP = 1.0
 
@@ -34,7 +36,11 @@ _this_thread = threading.local()
 
 
 class _Stage(Enum):
+    # No thread has it yet.
     QUEUED = auto()
+    # The same, but the next free thread may run it.
+    CHOSEN = auto()
+    # Its thread waits for its turn.
     READY = auto()
     RUNNING = auto()
     # It waits until time has passed.
@@ -44,6 +50,10 @@ class _Stage(Enum):
     FINISHED = auto()
 
 
+_WITHOUT_A_THREAD = (_Stage.QUEUED, _Stage.CHOSEN, _Stage.FINISHED)
+_BUSY = (_Stage.CHOSEN, _Stage.RUNNING, _Stage.FINISHED)
+
+
 class _Call:
     """A call in a thread. It counts until the thread has finished and the loop has been told."""
 
@@ -51,15 +61,18 @@ class _Call:
         self.executor = executor
         self.stage = _Stage.QUEUED
         self.due = 0.0
-        self.woken = threading.Event()
 
     @property
     def has_a_thread(self) -> bool:
-        return self.stage not in (_Stage.QUEUED, _Stage.FINISHED)
+        return self.stage not in _WITHOUT_A_THREAD
 
 
 class _Turns:
-    """The calls of a loop, in the order in which they were asked for."""
+    """
+    The calls of a loop, in the order in which they were asked for.
+
+    One runs at a time, and only while the loop has nothing to do.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -72,20 +85,23 @@ class _Turns:
     def discard(self, call: _Call) -> None:
         with self._changed:
             self._calls.pop(call, None)
-            self._changed.notify_all()
 
     def set(self, call: _Call, stage: _Stage) -> None:
         with self._changed:
             call.stage = stage
             self._changed.notify_all()
 
-    def take(self, call: _Call) -> None:
-        """Wait until it is the call's turn."""
+    def begin(self, call: _Call) -> bool:
+        """Let a thread have the call; return whether it is its turn."""
         with self._changed:
-            if call.stage is not _Stage.RUNNING:
-                call.stage = _Stage.READY
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._is_turn_of(call), _LONGEST_WAIT)
+            is_chosen = call.stage is _Stage.CHOSEN
+            call.stage = _Stage.RUNNING if is_chosen else _Stage.READY
+            return is_chosen
+
+    def wait(self, call: _Call) -> None:
+        """Wait in the call's thread until it is its turn."""
+        with self._changed:
+            self._changed.wait_for(lambda: call.stage is _Stage.RUNNING, _LONGEST_WAIT)
             call.stage = _Stage.RUNNING
 
     def is_quiet(self) -> bool:
@@ -93,39 +109,37 @@ class _Turns:
         with self._changed:
             return not any(call.has_a_thread for call in self._calls)
 
-    def must_be_waited_for(self) -> bool:
-        """Whether something happens on its own, so that no time may pass."""
+    def something_happens(self) -> bool:
+        """Give the next call its turn; return False if no call does anything before time passes."""
         with self._changed:
-            return any(
-                call.stage in (_Stage.READY, _Stage.RUNNING, _Stage.ASIDE, _Stage.FINISHED)
-                or (call.stage is _Stage.QUEUED and self._can_start(call))
-                for call in self._calls
-            )
+            if any(call.stage in _BUSY for call in self._calls):
+                return True
+            for call in self._calls:
+                if call.stage is _Stage.READY:
+                    call.stage = _Stage.RUNNING
+                    self._changed.notify_all()
+                    return True
+                if call.stage is _Stage.QUEUED and self._has_a_free_thread(call.executor):
+                    call.stage = _Stage.CHOSEN
+                    return True
+            return any(call.stage is _Stage.ASIDE for call in self._calls)
 
     def next_due(self) -> float | None:
         """When the first pausing call goes on."""
         with self._changed:
             return min((call.due for call in self._calls if call.stage is _Stage.PAUSING), default=None)
 
-    def wake_all(self) -> None:
-        """Let every pausing call go on at once, its pause cut short."""
+    def cut_short(self) -> None:
+        """Let every call go on at once, without its turn or the rest of its pause."""
         with self._changed:
             for call in self._calls:
-                if call.stage is _Stage.PAUSING:
-                    call.stage = _Stage.READY
-                    call.woken.set()
+                if call.stage in (_Stage.PAUSING, _Stage.READY):
+                    call.stage = _Stage.RUNNING
+            self._changed.notify_all()
 
-    def _is_turn_of(self, call: _Call) -> bool:
-        for other in self._calls:
-            if other is call:
-                break
-            if other.stage is _Stage.READY or (other.stage is _Stage.QUEUED and self._can_start(other)):
-                return False
-        return not any(other.stage is _Stage.RUNNING for other in self._calls if other is not call)
-
-    def _can_start(self, call: _Call) -> bool:
-        busy = sum(other.has_a_thread and other.executor is call.executor for other in self._calls)
-        return busy < getattr(call.executor, "_max_workers", busy + 1)
+    def _has_a_free_thread(self, executor: Any) -> bool:
+        busy = sum(call.has_a_thread and call.executor is executor for call in self._calls)
+        return busy < getattr(executor, "_max_workers", 1)
 
 
 class _Selector(selectors.DefaultSelector):
@@ -137,15 +151,16 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> Any:
         if timeout is not None and timeout <= 0:
             return super().select(timeout)
-        if self.turns.must_be_waited_for():
+        ready = super().select(0)
+        if ready:
+            return ready
+        if self.turns.something_happens():
             # A thread is in the middle of a call. It is the one that lets time pass.
             return super().select(None)
-        ready = super().select(0)
-        if not ready:
-            seconds = self._seconds(timeout)
-            if seconds is None:
-                return self._jump()
-            self.clock.sleep(max(seconds, _SHORTEST_STEP))
+        seconds = self._seconds(timeout)
+        if seconds is None:
+            return self._jump()
+        self.clock.sleep(max(seconds, _SHORTEST_STEP))
         return ready
 
     def _seconds(self, timeout: float | None) -> float | None:
@@ -177,6 +192,7 @@ class TravellingLoop(asyncio.SelectorEventLoop):
         # Counted from here: asyncio calls a timer that is due within a nanosecond, and beside the seconds
         # since 1970 a nanosecond is lost in rounding, so the loop would spin.
         self._began = time.time()
+        self._threads: ThreadPoolExecutor | None = None
         super().__init__(selector)
 
     def time(self) -> float:
@@ -185,10 +201,13 @@ class TravellingLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
+        if executor is None:
+            executor = self._own_executor()
         call = _Call(executor)
 
         def counted() -> T:
-            self.turns.take(call)
+            if not self.turns.begin(call):
+                self.wait_for_turn(call)
             _this_thread.loop, _this_thread.call = self, call
             try:
                 return func(*args)
@@ -207,6 +226,22 @@ class TravellingLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(told)
         return future
 
+    def wake(self) -> None:
+        """Let the loop look around, whatever it waits for."""
+        with suppress(RuntimeError):
+            self.call_soon_threadsafe(lambda: None)
+
+    def wait_for_turn(self, call: _Call) -> None:
+        """Wait in the call's thread until the loop lets it run."""
+        self.wake()
+        self.turns.wait(call)
+
+    def _own_executor(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="travelling")
+            self.set_default_executor(self._threads)
+        return self._threads
+
 
 def pause(clock: Clock, seconds: float) -> None:
     """Let time pass in the middle of a call. Calls in other threads of the loop go on meanwhile."""
@@ -214,19 +249,10 @@ def pause(clock: Clock, seconds: float) -> None:
     if call is None:
         clock.advance(seconds)
         return
-    loop = _this_thread.loop
-
-    def wake() -> None:
-        loop.turns.set(call, _Stage.READY)
-        call.woken.set()
-
-    call.woken.clear()
-    call.due = clock.after(seconds, wake).due
+    loop: TravellingLoop = _this_thread.loop
+    call.due = clock.after(seconds, lambda: loop.turns.set(call, _Stage.READY)).due
     loop.turns.set(call, _Stage.PAUSING)
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(lambda: None)
-    call.woken.wait(_LONGEST_WAIT)
-    loop.turns.take(call)
+    loop.wait_for_turn(call)
 
 
 @contextmanager
@@ -236,12 +262,14 @@ def standing_aside() -> Iterator[None]:
     if call is None:
         yield
         return
-    turns: _Turns = _this_thread.loop.turns
-    turns.set(call, _Stage.ASIDE)
+    loop: TravellingLoop = _this_thread.loop
+    loop.turns.set(call, _Stage.ASIDE)
+    loop.wake()
     try:
         yield
     finally:
-        turns.take(call)
+        loop.turns.set(call, _Stage.READY)
+        loop.wait_for_turn(call)
 
 
 def run_on_loop(clock: Clock, main: Coroutine[Any, Any, T]) -> T:
@@ -251,7 +279,7 @@ def run_on_loop(clock: Clock, main: Coroutine[Any, Any, T]) -> T:
         return loop.run_until_complete(main)
     finally:
         for _ in range(1000):
-            loop.turns.wake_all()
+            loop.turns.cut_short()
             if loop.turns.is_quiet():
                 break
             REAL_SLEEP(0.002)
