@@ -140,6 +140,7 @@ class Service:
     @property
     def _at_rest(self) -> Emulator:
         """The emulator, once its server has finished with every request that was answered."""
+        # Its log of a request is complete only after the answer.
         finished = threading.Event()
         self._server._server.servers[0].get_loop().call_soon_threadsafe(finished.set)
         finished.wait(10)

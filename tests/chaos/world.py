@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 from urllib.parse import urlsplit
 
+from airflow_provider_atai.api import transport as transport_module
 from airflow_provider_atai.api.connection_errors import timed_out
 from airflow_provider_atai.api.transport import Transport
 from tests.chaos.connection import PublishedConnection
@@ -234,6 +237,9 @@ class World:
                 self.on_exchange("after", method, path)
 
         yield mock.patch.object(Transport, "exchange", observed)
+        # A hang raises its error by itself, so that no request needs a thread that watches over it.
+        unwatched = SimpleNamespace(**{**vars(threading), "Timer": _NoTimer})
+        yield mock.patch.object(transport_module, "threading", unwatched)
         yield from self._airflow_patches()
 
     def _airflow_patches(self) -> Iterator[Any]:
@@ -255,6 +261,21 @@ class World:
             autospec=True,
             side_effect=self._push,
         )
+
+
+class _NoTimer:
+    """A timer that never goes off."""
+
+    daemon = True
+
+    def __init__(self, interval: float, function: Callable[[], None]) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def cancel(self) -> None:
+        pass
 
 
 def _ignore(stage: str, method: str, path: str) -> None:

@@ -2,7 +2,8 @@
 An event loop whose timers cost no real time.
 
 The threads that the loop calls take turns in the order in which they were asked, and with the loop itself, so
-that a simulated life is the same each time. A call that only waits for time to pass lets the next ones run: see :func:`pause`.
+that a simulated life is the same each time. A call that only waits for time to pass lets the next ones run:
+see :func:`pause`.
 """
 
 from __future__ import annotations
