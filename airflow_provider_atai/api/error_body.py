@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import Any
 
 from airflow_provider_atai.errors import ErrorDetail
@@ -62,7 +63,7 @@ def parse_error_body(
         data = json.loads(text)
     except (ValueError, RecursionError):
         return _from_markup(redact(text), content_type, status)
-    return tuple(_from_json(data, redact)[:_MOST_ENTRIES])
+    return tuple(islice(_from_json(data, redact), _MOST_ENTRIES))
 
 
 def is_json(body: bytes) -> bool:
@@ -113,13 +114,16 @@ def _seconds(value: Any) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _from_json(data: Any, redact: Redact) -> list[ErrorDetail]:
+def _from_json(data: Any, redact: Redact) -> Iterator[ErrorDetail]:
     if data == {}:
-        return []
+        return
     if isinstance(data, Mapping):
         data = next((data[key] for key in ("errors", "detail", "error") if data.get(key)), data)
     values = data if isinstance(data, list) else [data]
-    return [detail for value in values if (detail := _entry(value, redact)) is not None]
+    for value in values:
+        detail = _entry(value, redact)
+        if detail is not None:
+            yield detail
 
 
 def _entry(value: Any, redact: Redact) -> ErrorDetail | None:
