@@ -8,6 +8,7 @@ Every exception that a DAG author can meet.
       * AtaiConnectionError               retryable
           * AtaiTimeoutError              retryable
       * AtaiResponseError                 retryable
+      * UnsendableRequestError            permanent
       * AtaiApiError
           * AtaiBadRequestError           permanent
           * AtaiAuthenticationError       permanent
@@ -114,6 +115,10 @@ class AtaiTimeoutError(AtaiConnectionError):
 
 class AtaiResponseError(RetryableError):
     """A successful response or a redirect that the API does not document; it says nothing about the job."""
+
+
+class UnsendableRequestError(PermanentError):
+    """An id or a value, such as ``..`` or half a character, cannot be sent; nothing was."""
 
 
 class AtaiApiError(AtaiError):

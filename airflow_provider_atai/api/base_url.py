@@ -45,10 +45,11 @@ def normalise_base_url(url: str) -> str:
 
 
 def is_address(url: str) -> bool:
-    """Tell whether a URL that the service sent names a host that can be contacted."""
+    """Tell whether a URL that the service sent can be shown, and names a host that can be contacted."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_web = parts.scheme in ("http", "https") and url.isprintable()
+        return is_web and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 
@@ -67,16 +68,26 @@ def redirect_target(url: str, location: str | None) -> str:
         return ""
 
 
+def is_usable_id(value: object) -> bool:
+    """Tell whether an id that the service sent can be shown, and addresses something in a URL path."""
+    return isinstance(value, str) and value.isprintable() and value.strip() not in ("", ".", "..")
+
+
 def path_segment(value: str) -> str:
     """
     Return an id quoted for a URL path.
 
-    :raises ValueError: it would address something else, or nothing.
+    :raises UnsendableRequestError: it would address something else, or nothing.
     """
-    refused = f"{value!r} cannot be the id of a job, file or upload."
+    # Every Airflow process imports this module, and only a running task needs the error.
+    from airflow_provider_atai.errors import UnsendableRequestError
+
+    refused = UnsendableRequestError(
+        f"{value!r} cannot be the id of a job, file or upload; nothing was sent."
+    )
     if value in ("", ".", ".."):
-        raise ValueError(refused)
+        raise refused
     try:
         return quote(value, safe="")
     except UnicodeEncodeError:
-        raise ValueError(refused) from None
+        raise refused from None

@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import json as json_module
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from html import escape
 from itertools import islice
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from airflow_provider_atai import __version__
 from airflow_provider_atai.api.backoff import call_with_retry
@@ -28,8 +27,10 @@ from airflow_provider_atai.api.error_body import (
     parse_retry_after,
     retry_after_of_body,
 )
-from airflow_provider_atai.api.transport import Body, Response, Transport, read_blocks, signatures_unlogged
-from airflow_provider_atai.errors import AtaiResponseError, error_class
+from airflow_provider_atai.api.redaction import redactor
+from airflow_provider_atai.api.response_body import read_blocks
+from airflow_provider_atai.api.transport import Body, Response, Transport, signatures_unlogged
+from airflow_provider_atai.errors import AtaiResponseError, UnsendableRequestError, error_class
 
 _HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-atai/{__version__}"}
 _DEFAULT_TIMEOUT = (10.0, 60.0)
@@ -38,8 +39,8 @@ _STORAGE_TIMEOUT = (60.0, 120.0)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _MOST_ERROR_BLOCKS = 50
-_HIDDEN = "***"
-_SHORTEST_SECRET = 16
+# Of a download, so many bytes are due within each read timeout.
+_PACE = 1024 * 1024
 # S3 answers 400 with one of these to a body that arrived too slowly or incompletely.
 _PASSING_CODES = frozenset({"requesttimeout", "incompletebody", "internalerror", "slowdown"})
 
@@ -149,13 +150,14 @@ class AtaiClient:
         :param params: the query; None values are left out, lists become repeated parameters.
         :param json: the body; None sends none.
         :param safe_to_repeat: whether a transient failure is retried; by default only for GET.
-        :raises ValueError: a segment is empty, ``.`` or ``..``, which would address something else.
+        :raises UnsendableRequestError: a segment is empty, ``.`` or ``..``, which would address something
+            else, or a value cannot be written in UTF-8 or JSON; nothing was sent.
         :raises AtaiConnectionError: no response arrived, or only a part of one.
         :raises AtaiApiError: the service responded with an HTTP error; the subclass says which.
         :raises AtaiResponseError: the response is a redirect, too large, or not JSON.
         """
         url = self._url(segments, params)
-        body = None if json is None else json_module.dumps(json, allow_nan=False).encode()
+        body = None if json is None else _written(json)
         headers = _HEADERS if body is None else {**_HEADERS, "Content-Type": "application/json"}
         repeat = method == "GET" if safe_to_repeat is None else safe_to_repeat
 
@@ -191,6 +193,8 @@ class AtaiClient:
         """
         GET a file and yield its bytes as they arrive. A broken download is not repeated.
 
+        Each MiB has to arrive within the read timeout.
+
         A redirect, such as to storage, is followed; only the same origin gets the key.
 
         :raises AtaiError: as :meth:`request`, also in the middle of the body.
@@ -208,28 +212,20 @@ class AtaiClient:
                     blocks = islice(read_blocks(opened, "GET", url, self._timeout), _MOST_ERROR_BLOCKS)
                     response = Response(opened.status_code, opened.headers, b"".join(blocks))
                     self._check_status("GET", url, response, from_storage=token is None)
-                yield from read_blocks(opened, "GET", url, self._timeout)
+                yield from read_blocks(opened, "GET", url, self._timeout, pace=_PACE)
                 return
         raise AtaiResponseError(f"GET {urlsplit(url).path} was redirected more than {_MOST_REDIRECTS} times.")
 
     def _url(self, segments: Sequence[str], params: Mapping[str, Any] | None) -> str:
         path = "".join("/" + path_segment(segment) for segment in segments)
         present = {name: value for name, value in (params or {}).items() if value is not None}
-        query = urlencode(present, doseq=True)
+        try:
+            query = urlencode(present, doseq=True)
+        except UnicodeEncodeError:
+            raise UnsendableRequestError(
+                f"The parameters {present!r} cannot be written in UTF-8; nothing was sent."
+            ) from None
         return f"{self.base_url}{path}" + (f"?{query}" if query else "")
-
-    def _redactor(self, presigned_url: str = "") -> Callable[[str], str]:
-        """Return a function that hides the key, and the signature of a presigned URL, in a text."""
-        query = urlsplit(presigned_url).query
-        values = [value for _, value in parse_qsl(query) if len(value) >= _SHORTEST_SECRET]
-        signatures = [query, escape(query), *values, *map(quote, values)] if values else []
-
-        def redact(text: str) -> str:
-            for secret in (*signatures, self._api_key):
-                text = text.replace(secret, _HIDDEN)
-            return text
-
-        return redact
 
     def _check_status(self, method: str, url: str, response: Response, *, from_storage: bool = False) -> None:
         if 200 <= response.status < 300:
@@ -244,7 +240,7 @@ class AtaiClient:
         retry_after = parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
         if retry_after is None:
             retry_after = retry_after_of_body(response.body)
-        redact = self._redactor(url if from_storage else "")
+        redact = redactor(self._api_key, url)
         details = parse_error_body(response.body, response.content_type, response.status, redact=redact)
         status = response.status
         if from_storage and any((detail.code or "").lower() in _PASSING_CODES for detail in details):
@@ -262,12 +258,22 @@ class AtaiClient:
             return json_module.loads(response.body.decode("utf-8"))
         except (ValueError, RecursionError):
             pass
-        begins = excerpt(self._redactor()(response.body[:2000].decode("utf-8", errors="replace")), 120)
+        redact = redactor(self._api_key, url)
+        begins = excerpt(redact(response.body[:2000].decode("utf-8", errors="replace")), 120)
         raise AtaiResponseError(
             f"{method} {urlsplit(url).path} was answered with HTTP {response.status}, but not with JSON "
             f"({excerpt(response.content_type, 80) or 'no content type'}): {begins!r}. "
             "Check that the connection's host is the API's base URL, with its version."
         )
+
+
+def _written(document: Any) -> bytes:
+    try:
+        return json_module.dumps(document, allow_nan=False).encode()
+    except (ValueError, TypeError) as error:
+        raise UnsendableRequestError(
+            f"The request cannot be written as JSON ({error}); nothing was sent."
+        ) from None
 
 
 def _followed(url: str, location: str | None) -> str:

@@ -66,8 +66,6 @@ def explain(exc: BaseException, method: str, url: str, timeout: Timeout) -> Atai
         return AtaiTimeoutError(f"{unsent} no connection to {host} within {timeout[0]:g} s.")
     if any(isinstance(cause, rex.Timeout | uex.TimeoutError | TimeoutError) for cause in causes):
         return timed_out(method, url, timeout)
-    if any(isinstance(cause, rex.ContentDecodingError | uex.DecodeError) for cause in causes):
-        return AtaiConnectionError(f"The response to {method} {address_of(url)} cannot be decompressed.")
     if any(isinstance(cause, _LOST) for cause in causes):
         return lost(method, url)
     if "CA certificate bundle" in str(exc):
@@ -83,6 +81,22 @@ def lost(method: str, url: str) -> AtaiConnectionError:
     return AtaiConnectionError(
         f"The connection to {host_of(url)} was lost during {method} {urlsplit(url).path}.{_effect(method)}",
         reason="dropped",
+    )
+
+
+def incomplete(method: str, url: str) -> AtaiConnectionError:
+    """Return the error for a compressed body that ends too early, although its length may be right."""
+    return AtaiConnectionError(
+        f"The response to {method} {address_of(url)} breaks off: its compressed content is incomplete."
+        f"{_effect(method)}",
+        reason="dropped",
+    )
+
+
+def undecodable(method: str, url: str) -> AtaiConnectionError:
+    """Return the error for a body that is not compressed as its header says."""
+    return AtaiConnectionError(
+        f"The response to {method} {address_of(url)} cannot be decompressed.{_effect(method)}"
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import Any
 
 from airflow_provider_atai.errors import ErrorDetail
@@ -28,6 +29,17 @@ def excerpt(text: str, length: int = _LONGEST_TEXT) -> str:
     words = "".join(c if c.isprintable() else " " for c in text[: length * 4]).split()
     line = " ".join(words)
     return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def printable(text: str) -> str:
+    r"""
+    Return text with its control characters, line breaks and lone surrogates escaped, such as ``\n``.
+
+    What the service sends may end up in a log line or a message, where a line break would forge another line.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def parse_error_body(
@@ -51,7 +63,7 @@ def parse_error_body(
         data = json.loads(text)
     except (ValueError, RecursionError):
         return _from_markup(redact(text), content_type, status)
-    return tuple(_from_json(data, redact)[:_MOST_ENTRIES])
+    return tuple(islice(_from_json(data, redact), _MOST_ENTRIES))
 
 
 def is_json(body: bytes) -> bool:
@@ -102,13 +114,16 @@ def _seconds(value: Any) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _from_json(data: Any, redact: Redact) -> list[ErrorDetail]:
+def _from_json(data: Any, redact: Redact) -> Iterator[ErrorDetail]:
     if data == {}:
-        return []
+        return
     if isinstance(data, Mapping):
         data = next((data[key] for key in ("errors", "detail", "error") if data.get(key)), data)
     values = data if isinstance(data, list) else [data]
-    return [detail for value in values if (detail := _entry(value, redact)) is not None]
+    for value in values:
+        detail = _entry(value, redact)
+        if detail is not None:
+            yield detail
 
 
 def _entry(value: Any, redact: Redact) -> ErrorDetail | None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from airflow_provider_atai.api.base_url import is_address
+from airflow_provider_atai.api.base_url import is_address, is_usable_id
+from airflow_provider_atai.api.error_body import printable
 from airflow_provider_atai.api.timestamps import parse_timestamp
 from airflow_provider_atai.errors import AtaiResponseError
 
@@ -45,16 +46,16 @@ class StoredFile:
         Read a file's metadata or the response that completes its upload.
 
         :param name_key: the field with the file id; ``file_name`` in the responses of an upload.
-        :raises AtaiResponseError: it is not an object or has no file id.
+        :raises AtaiResponseError: it is not an object or has no usable file id.
         """
-        if not isinstance(record, Mapping) or not _is_text(record.get(name_key)):
-            raise AtaiResponseError(f"The service sent a file's description with no {name_key}.")
+        if not isinstance(record, Mapping) or not is_usable_id(record.get(name_key)):
+            raise AtaiResponseError(f"The service sent a file's description without a usable {name_key}.")
         uid, size, status = (record.get(key) for key in ("file_uid", "num_bytes", "file_status"))
         return cls(
             file_id=record[name_key],
             file_uid=uid if _is_text(uid) else None,
             num_bytes=size if _is_count(size) else None,
-            status=status.upper().removeprefix(_STATUS_PREFIX) if isinstance(status, str) else "",
+            status=printable(status).upper().removeprefix(_STATUS_PREFIX) if isinstance(status, str) else "",
             is_valid=record.get("is_valid") is not False,
         )
 
@@ -128,13 +129,13 @@ class UploadSession:
         """
         Read the response to initiate, in either documented form.
 
-        :raises AtaiResponseError: it has no upload id or no list of parts.
+        :raises AtaiResponseError: it has no usable upload id or no list of parts.
         """
         record = response if isinstance(response, Mapping) else {}
         upload_id, parts = record.get("upload_id"), record.get("parts")
-        if not _is_text(upload_id) or not isinstance(parts, list):
+        if not is_usable_id(upload_id) or not isinstance(parts, list):
             raise AtaiResponseError(
-                "The service sent no upload_id or no parts for an upload; nothing was sent."
+                "The service sent no usable upload_id or no parts for an upload; nothing was sent."
             )
         num_parts, uid = record.get("num_parts"), record.get("file_uid")
         return cls(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_atai.api.base_url import is_usable_id
 from airflow_provider_atai.api.job_request import build_request
 from airflow_provider_atai.api.timestamps import parse_timestamp
 from airflow_provider_atai.errors import AtaiResponseError
@@ -84,9 +85,9 @@ class FineTuneJob:
                 f"The service sent {_kind(record)} instead of a job record; the job's state is unknown."
             )
         for key in ("id", "status"):
-            # A later request could not name an id that cannot be printed, such as half a character.
+            # A later request could not name an id such as ".." or half a character.
             value = record.get(key)
-            if not isinstance(value, str) or not value.strip() or not value.isprintable():
+            if not is_usable_id(value):
                 raise AtaiResponseError(
                     f"The service sent a job record whose {key} is {_kind(value)}; "
                     "the job's state is unknown."

@@ -7,9 +7,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from airflow_provider_atai.api.backoff import call_with_retry
@@ -39,7 +40,7 @@ _BLOCK = 1024 * 1024
 _MOST_REFRESHES = 2
 # A part may wait behind others until its URL has almost expired; then it gets a fresh one first.
 _SHORTEST_LIFE = timedelta(minutes=1)
-# Between two naps a thread checks whether it was stopped.
+# Between two naps a thread checks whether it was stopped, and whether a signal came.
 _LONGEST_NAP = 1.0
 # Airflow kills a task that does not end within 5 seconds of being told to.
 _PATIENCE = 2.0
@@ -125,7 +126,7 @@ class PartSender:
             for thread in threads:
                 thread.start()
             while len(self._tokens) < len(self._session.parts):
-                self._news.get()()
+                self._next_news()()
         finally:
             self._stop.set()
             deadline = time.monotonic() + _PATIENCE
@@ -150,6 +151,13 @@ class PartSender:
             pass
         except BaseException as error:
             self._news.put(partial(_raise, error))
+
+    def _next_news(self) -> Callable[[], None]:
+        while True:
+            # Python handles a signal between two waits of the main thread. A signal that comes just before a
+            # wait begins does not end it.
+            with suppress(Empty):
+                return self._news.get(timeout=_LONGEST_NAP)
 
     def _stored(self, part: UploadPart, token: str) -> None:
         self._tokens[part.part_number] = token

@@ -8,24 +8,22 @@ drips, and put presigned URLs into its exceptions.
 from __future__ import annotations
 
 import logging
-import socket
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from airflow_provider_atai.api.connection_errors import Timeout, address_of, lost, timed_out, translated
+from airflow_provider_atai.api.connection_errors import Timeout, address_of, lost, translated
+from airflow_provider_atai.api.response_body import ACCEPTED_ENCODING, read_blocks
+from airflow_provider_atai.api.watchdog import Watchdog
 from airflow_provider_atai.errors import AtaiResponseError
 
 LARGEST_BODY = 64 * 1024 * 1024
-_BLOCK = 256 * 1024
 _POOL_SIZE = 16
 
 Body = bytes | Iterable[bytes]
@@ -54,26 +52,17 @@ class _HeadersInTime:
         limit, sock = self.timeout, self.sock
         if not isinstance(limit, int | float) or sock is None:
             return super().getresponse()  # type: ignore[misc]
-        expired = threading.Event()
-
-        def give_up() -> None:
-            expired.set()
-            # Through an https:// proxy, TLS runs inside TLS on a socket further down.
-            lowest = getattr(sock, "socket", sock)
-            with suppress(OSError, TypeError):
-                # Not SSLSocket.shutdown, which removes the TLS object that the reading thread uses.
-                socket.socket.shutdown(lowest, socket.SHUT_RDWR)
-
-        watchdog = threading.Timer(limit, give_up)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            return super().getresponse()  # type: ignore[misc]
-        finally:
-            watchdog.cancel()
-            if expired.is_set():
-                # Even if a response was returned: http.client takes the cut for the end of the headers.
-                raise TimeoutError("the headers of the response did not arrive in time")
+        with Watchdog(sock) as watchdog:
+            try:
+                with watchdog.limit(limit):
+                    response = super().getresponse()  # type: ignore[misc]
+            finally:
+                if watchdog.has_cut:
+                    # Even if a response was returned: http.client takes the cut for the end of the headers.
+                    raise TimeoutError("the headers of the response did not arrive in time")
+        # The connection may forget its socket while the body is still to be read.
+        response.watched_socket = sock
+        return response
 
 
 class _HTTPConnection(_HeadersInTime, urllib3.connection.HTTPConnection):
@@ -160,7 +149,7 @@ class Transport:
                 method,
                 url,
                 data=body,
-                headers={"Accept-Encoding": "gzip, deflate", **headers},
+                headers={"Accept-Encoding": ACCEPTED_ENCODING, **headers},
                 auth=authorise,
                 timeout=timeout,
                 allow_redirects=False,
@@ -192,8 +181,6 @@ class Transport:
         :raises AtaiResponseError: the response is larger than 64 MiB.
         """
         with self.open(method, url, timeout=timeout, headers=headers, token=token, body=body) as response:
-            # From here on, so that sending a large body slowly does not shorten the wait for the response.
-            deadline = time.monotonic() + timeout[1]
             content = bytearray()
             for block in read_blocks(response, method, url, timeout):
                 content += block
@@ -202,8 +189,6 @@ class Transport:
                         f"{method} {address_of(url)} was answered with more than {LARGEST_BODY} bytes; "
                         "the rest was not read."
                     )
-                if time.monotonic() > deadline:
-                    raise timed_out(method, url, timeout)
             if not content and _is_cut(response):
                 raise lost(method, url)
             return Response(response.status_code, response.headers, bytes(content))
@@ -213,14 +198,6 @@ def _is_cut(response: requests.Response) -> bool:
     """Tell whether a response's headers broke off; http.client takes such a response for an empty one."""
     announced = {"Content-Length", "Transfer-Encoding"} & {name.title() for name in response.headers}
     return response.status_code != 204 and not announced
-
-
-def read_blocks(response: requests.Response, method: str, url: str, timeout: Timeout) -> Iterator[bytes]:
-    """Yield the decoded body as it arrives."""
-    # read() would wait for a full block, so forever if the response drips.
-    read = partial(response.raw.read1, _BLOCK, decode_content=True)
-    while block := translated(read, method, url, timeout):
-        yield block
 
 
 _this_thread = threading.local()

@@ -10,8 +10,14 @@ def is_dynamic(value: Any) -> bool:
     """Tell whether a value is known only when the task runs: a template or another task's output."""
     if isinstance(value, str):
         return "{{" in value or "{%" in value
-    # XComArg and everything like it, without importing it: DAG files are parsed often.
-    return hasattr(value, "resolve")
+    # XComArg and everything like it, without importing it: DAG files are parsed often. A path has a resolve()
+    # as well, so that does not tell.
+    return hasattr(value, "iter_references")
+
+
+def is_task(value: Any) -> bool:
+    """Tell whether a value is a task itself, given by mistake for its output."""
+    return hasattr(value, "task_id") and hasattr(value, "output")
 
 
 def normalise_rendered(value: Any) -> Any:

@@ -122,6 +122,11 @@ class DatasetStore:
     def _has_content(self, file: DatasetFile, stored: StoredFile) -> bool:
         self._log.info("Comparing %s with the stored file that has the same name and size.", file.path)
         digest = hashlib.sha256()
+        received = 0
         for block in self._files.stream(stored.file_id):
             digest.update(block)
+            received += len(block)
+            if received > file.num_bytes:
+                # It may have no end.
+                return False
         return digest.hexdigest() == file.sha256

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_atai.api.job_request import SPLITS, check_file_ids
-from airflow_provider_atai.compat.rendering import is_dynamic, normalise_rendered
+from airflow_provider_atai.compat.rendering import is_dynamic, is_task, normalise_rendered
 from airflow_provider_atai.compat.sdk import AirflowFailException, BaseOperator, log_of
 from airflow_provider_atai.datasets.files import check_file_id, inspect_file, suffix_of
 from airflow_provider_atai.datasets.store import DatasetStore
@@ -16,7 +16,9 @@ from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
 from airflow_provider_atai.retries import failing_at_once
 
 if TYPE_CHECKING:
-    from airflow_provider_atai.compat.sdk import Context
+    from pathlib import Path
+
+    from airflow_provider_atai.compat.sdk import Context, ObjectStoragePath
 
 
 class UploadDatasetOperator(BaseOperator):
@@ -30,8 +32,9 @@ class UploadDatasetOperator(BaseOperator):
     ``{"name": str, "split": "train" | "eval", "file_ids": [str, ...]}``.
 
     :param path: a path or a list of paths: local to the worker, ``file://``, or whatever Airflow's
-        ``ObjectStoragePath`` opens. The files are ``.jsonl``, ``.json``, ``.csv``, ``.txt``, ``.png``,
-        ``.jpg``, ``.jpeg`` or ``.mp4``. (templated)
+        ``ObjectStoragePath`` opens. Each is a string, a ``pathlib.Path`` or an ``ObjectStoragePath``. The
+        files are ``.jsonl``, ``.json``, ``.csv``, ``.txt``, ``.png``, ``.jpg``, ``.jpeg`` or ``.mp4``.
+        (templated)
     :param name: the dataset's name in the job. (templated)
     :param split: ``"train"`` or ``"eval"``. (templated)
     :param file_id: a name for the file instead of the one made from its content, with the same suffix and for
@@ -50,7 +53,7 @@ class UploadDatasetOperator(BaseOperator):
     def __init__(
         self,
         *,
-        path: str | Sequence[str],
+        path: str | Path | ObjectStoragePath | Sequence[str | Path | ObjectStoragePath],
         name: str,
         split: str = "train",
         file_id: str | None = None,
@@ -59,8 +62,8 @@ class UploadDatasetOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_upload(path=path, name=name, split=split, file_id=file_id)
-        self.path = path
+        self.path = _spelled(path)
+        _check_upload(path=self.path, name=name, split=split, file_id=file_id)
         self.name = name
         self.split = split
         self.file_id = file_id
@@ -72,7 +75,7 @@ class UploadDatasetOperator(BaseOperator):
         what = "The dataset was not stored completely."
         wrong = (PermanentError, ValueError)
         with failing_at_once(what, note=f"{what} A retry resumes from there.", final=wrong):
-            path, file_id = normalise_rendered(self.path), normalise_rendered(self.file_id)
+            path, file_id = _spelled(normalise_rendered(self.path)), normalise_rendered(self.file_id)
             _check_upload(path=path, name=self.name, split=self.split, file_id=file_id)
             files = [inspect_file(one, file_id=file_id, validate=self.validate) for one in _paths(path)]
             for file in files:
@@ -129,39 +132,49 @@ class DeleteDatasetOperator(BaseOperator):
     def execute(self, context: Context) -> None:
         """Delete what can be deleted, then report what could not."""
         with failing_at_once("Nothing was deleted.", final=ValueError):
-            file_ids = file_ids_of(normalise_rendered(self.file_ids))
+            file_ids = file_ids_of(normalise_rendered(self.file_ids), is_rendered=True)
         if not file_ids:
             self.log.info("There are no files to delete.")
             return
+        from airflow_provider_atai.api.error_body import printable
+
+        deleted = 0
         failures: dict[str, AtaiError] = {}
         for file_id in file_ids:
             try:
-                self._delete(file_id)
+                deleted += self._delete(file_id)
             except AtaiError as error:
-                self.log.error("File %s was not deleted: %s", file_id, error)
-                failures[file_id] = error
+                shown = printable(file_id)
+                self.log.error("File %s was not deleted: %s", shown, error)
+                failures[shown] = error
         if failures:
             raise _deletion_error(failures, len(file_ids))
+        if not deleted:
+            self.log.warning("Nothing was deleted: the service has none of these %d files.", len(file_ids))
 
-    def _delete(self, file_id: str) -> None:
+    def _delete(self, file_id: str) -> bool:
+        """Delete a file, and return whether there was one."""
         try:
             self.hook.files.delete(file_id)
         except AtaiNotFoundError:
             if not self.ignore_missing:
                 raise
             self.log.info("File %s does not exist, so there is nothing to delete.", file_id)
-        else:
-            self.log.info("File %s is deleted.", file_id)
+            return False
+        self.log.info("File %s is deleted.", file_id)
+        return True
 
 
-def file_ids_of(value: Any) -> list[str]:
+def file_ids_of(value: Any, *, is_rendered: bool = False) -> list[str]:
     """
     Return the file ids in a list of them, in a dataset, or in a list of datasets, each once.
 
     What another task will fill in is left out, and so is None.
 
+    :param is_rendered: whether templates are filled in by now, so that one that is left is a mistake.
     :raises ValueError: the value is something else; the message says what to write.
     """
+    _refuse_task(value, "file_ids")
     if isinstance(value, str):
         raise ValueError(
             f"file_ids must be a list, not the string {value[:100]!r}. Write file_ids=[{value[:100]!r}], or "
@@ -173,18 +186,34 @@ def file_ids_of(value: Any) -> list[str]:
     except TypeError:
         raise ValueError(f"file_ids must be a list of file ids or datasets, not {value!r}.") from None
     for entry in entries:
-        if entry is None or is_dynamic(entry):
-            continue
-        if isinstance(entry, Mapping):
-            if "file_ids" not in entry:
-                raise ValueError("A dataset to delete has no file_ids. Write {'file_ids': [...]}.")
-            if not is_dynamic(entry["file_ids"]):
-                check_file_ids(entry["file_ids"], "file_ids of a dataset")
-                found.update(dict.fromkeys(entry["file_ids"]))
-        else:
-            check_file_ids([entry], "file_ids")
-            found[entry] = None
+        for file_id in _listed(entry):
+            _refuse_task(file_id, "file_ids")
+            if is_dynamic(file_id):
+                if is_rendered:
+                    raise ValueError(f"file_ids contains {file_id!r}, a template that was not rendered.")
+                continue
+            if _is_path(file_id):
+                raise ValueError(
+                    f"file_ids contains the path {str(file_id)!r}, but the service knows a file by its id "
+                    "alone. Write file_ids=upload.output."
+                )
+            check_file_ids([file_id], "file_ids")
+            found[file_id] = None
     return list(found)
+
+
+def _listed(entry: Any) -> list[Any]:
+    if entry is None:
+        return []
+    if not isinstance(entry, Mapping):
+        return [entry]
+    if "file_ids" not in entry:
+        raise ValueError("A dataset to delete has no file_ids. Write {'file_ids': [...]}.")
+    file_ids = entry["file_ids"]
+    if is_dynamic(file_ids):
+        return [file_ids]
+    check_file_ids(file_ids, "file_ids of a dataset")
+    return list(file_ids)
 
 
 def _check_upload(*, path: Any, name: Any, split: Any, file_id: Any) -> None:
@@ -195,6 +224,7 @@ def _check_upload(*, path: Any, name: Any, split: Any, file_id: Any) -> None:
     """
     if not is_dynamic(name) and (not isinstance(name, str) or not name.strip()):
         raise ValueError(f"name must be a non-empty string, not {name!r}.")
+    _refuse_task(path, "path")
     if not is_dynamic(split) and split not in SPLITS:
         raise ValueError(f'split must be "train" or "eval", not {split!r}.')
     if is_dynamic(path):
@@ -218,9 +248,30 @@ def _paths(path: Any) -> list[Any]:
     if not isinstance(paths, list | tuple) or not paths:
         raise ValueError(f"path must be a string or a non-empty list of strings, not {path!r}.")
     for one in paths:
+        _refuse_task(one, "path")
         if not (isinstance(one, str) and one.strip()) and not is_dynamic(one):
             raise ValueError(f"path must hold non-empty strings, not {one!r}.")
     return list(paths)
+
+
+def _spelled(path: Any) -> Any:
+    """Return paths as text, which Airflow can render, show and store."""
+    if isinstance(path, list | tuple):
+        return [_spelled(one) for one in path]
+    return str(path) if _is_path(path) else path
+
+
+def _is_path(value: Any) -> bool:
+    # ObjectStoragePath is neither a Path nor an os.PathLike on every Airflow.
+    return hasattr(value, "joinpath")
+
+
+def _refuse_task(value: Any, argument: str) -> None:
+    if is_task(value):
+        raise ValueError(
+            f"{argument} is given the task {value.task_id!r} itself, not what it returns. Write "
+            f"{value.task_id}.output."
+        )
 
 
 def _deletion_error(failures: Mapping[str, AtaiError], count: int) -> Exception:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import zlib
 from typing import Any
 
 import pytest
@@ -24,10 +25,21 @@ from airflow_provider_atai.errors import (
     AtaiServerError,
     AtaiTimeoutError,
     ErrorDetail,
+    UnsendableRequestError,
 )
 from tests.api.conftest import API_KEY, drip, endless, http_answer, silence
 
 JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+ZIPPED = gzip.compress(b'{"a": 1}', mtime=0)
+# What a reader waits for inside one read: it gets bytes, but nothing of the body.
+DRIPPING = {
+    "dripping length of a chunk": (JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+    "dripping trailers": (JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+    "dripping gzip without content": (
+        JSON_HEAD + b"Content-Encoding: gzip\r\n\r\n" + ZIPPED[:10],
+        b"\x00\x00\x00\xff\xff",
+    ),
+}
 
 
 def test_a_request_has_query_body_and_headers(bad_server, client):
@@ -79,8 +91,28 @@ def test_an_id_is_quoted_as_one_path_segment(bad_server, client, segment, sent):
 
 @pytest.mark.parametrize("segment", ["", ".", "..", "\ud800"])
 def test_an_id_that_would_address_something_else_is_not_sent(bad_server, client, segment):
-    with pytest.raises(ValueError, match="cannot be the id"):
-        client.request("DELETE", "files", "delete", segment)
+    for call in (
+        lambda: client.request("DELETE", "files", "delete", segment),
+        lambda: list(client.stream("files", "download", segment)),
+    ):
+        with pytest.raises(UnsendableRequestError, match=r"cannot be the id .* nothing was sent") as caught:
+            call()
+        assert str(caught.value).isprintable()
+    assert bad_server.requests == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"params": {"statuses": ["\ud800"]}},
+        {"json": {"loss": float("nan")}},
+        {"json": {"when": object()}},
+        {"json": {1: 1, "file_ids": {"a"}}},
+    ],
+)
+def test_a_request_that_cannot_be_written_is_not_sent(bad_server, client, arguments):
+    with pytest.raises(UnsendableRequestError, match="nothing was sent"):
+        client.request("GET", "x", **arguments)
     assert bad_server.requests == []
 
 
@@ -201,6 +233,30 @@ BAD_ANSWERS: list[Any] = [
         id="not gzip",
     ),
     pytest.param(
+        http_answer(200, b"{}", Content_Encoding="br"),
+        AtaiConnectionError,
+        "decompressed",
+        id="not asked for",
+    ),
+    pytest.param(
+        http_answer(200, ZIPPED[:-1], Content_Encoding="gzip"),
+        AtaiConnectionError,
+        "breaks off",
+        id="cut gzip",
+    ),
+    pytest.param(
+        http_answer(200, ZIPPED * 2 + ZIPPED[:12], Content_Encoding="gzip"),
+        AtaiConnectionError,
+        "breaks off",
+        id="cut member of a gzip",
+    ),
+    pytest.param(
+        http_answer(500, ZIPPED[:-1], Content_Encoding="x-gzip"),
+        AtaiConnectionError,
+        "breaks off",
+        id="cut gzip of an error",
+    ),
+    pytest.param(
         b"HTTP/1.1 200 OK\r\n" + b"X-Filler: x\r\n" * 1000 + b"\r\n{}",
         AtaiConnectionError,
         "was lost",
@@ -225,6 +281,10 @@ BAD_ANSWERS: list[Any] = [
         AtaiTimeoutError,
         "within 0.5 s",
         id="dripping body of known length",
+    ),
+    *(
+        pytest.param(drip(head + dripping, after=len(head)), AtaiTimeoutError, "within 0.5 s", id=name)
+        for name, (head, dripping) in DRIPPING.items()
     ),
 ]
 
@@ -272,7 +332,16 @@ def test_an_endless_response_is_cut_off(bad_server, head):
             http_answer(200, '{"loss": NaN}', content_type=None),
             {"loss": pytest.approx(float("nan"), nan_ok=True)},
         ),
-        (http_answer(200, gzip.compress(b'{"a": 1}'), Content_Encoding="gzip"), {"a": 1}),
+        (http_answer(200, ZIPPED, Content_Encoding="gzip"), {"a": 1}),
+        (http_answer(200, zlib.compress(b'{"a": 2}'), Content_Encoding="Deflate"), {"a": 2}),
+        (
+            http_answer(
+                200, gzip.compress(b"[", mtime=0) + gzip.compress(b"8]", mtime=0), Content_Encoding="x-gzip"
+            ),
+            [8],
+        ),
+        (http_answer(200, b"[9]", Content_Encoding="identity"), [9]),
+        (http_answer(204, Content_Encoding="gzip"), None),
         (JSON_HEAD + b"\r\n[1]", [1]),
         (JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n1\r\n]\r\n0\r\n\r\n", []),
         (http_answer(200, json.dumps(["x" * 10_000_000])), ["x" * 10_000_000]),
@@ -590,10 +659,34 @@ class TestStream:
         with pytest.raises(AtaiNotFoundError, match="no file"):
             list(client.stream("files", "download", "a"))
 
-    def test_a_download_that_breaks_off_raises(self, bad_server, client):
-        bad_server.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
-        with pytest.raises(AtaiConnectionError, match="was lost"):
+    @pytest.mark.parametrize(
+        ("script", "message"),
+        [
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf", "was lost"),
+            (
+                http_answer(200, gzip.compress(bytes(range(256)), mtime=0)[:-9], Content_Encoding="gzip"),
+                "breaks off",
+            ),
+        ],
+    )
+    def test_a_download_that_breaks_off_raises(self, bad_server, client, script, message):
+        bad_server.answer(script)
+        with pytest.raises(AtaiConnectionError, match=message):
             list(client.stream("files", "download", "a"))
+
+    @pytest.mark.parametrize(
+        ("head", "dripping"),
+        [
+            (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n", b"x"),
+            (b"HTTP/1.1 500 Oops\r\n\r\n", b"x"),
+            *DRIPPING.values(),
+        ],
+    )
+    def test_a_download_that_drips_has_a_time_limit(self, bad_server, client, head, dripping):
+        bad_server.answer(drip(head + dripping, after=len(head)))
+        with pytest.raises(AtaiTimeoutError, match=r"within 0\.5 s"):
+            list(client.with_options(timeout=0.5).stream("files", "download", "a"))
 
 
 @pytest.mark.parametrize(

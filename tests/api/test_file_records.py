@@ -7,6 +7,8 @@ from airflow_provider_atai.api.file_records import StoredFile, UploadPart, Uploa
 from airflow_provider_atai.errors import AtaiResponseError
 from tests.api.uploads import METADATA, PART
 
+UNUSABLE_IDS = ("", " ", ".", "..", " ..", "\ud800", "a\nb")
+
 
 class TestStoredFile:
     def test_the_documented_metadata_is_read(self):
@@ -49,11 +51,15 @@ class TestStoredFile:
         assert StoredFile.from_record(METADATA | {"num_bytes": size}).num_bytes is None
 
     @pytest.mark.parametrize(
-        "record", [None, [], "a", {}, {"file_id": None}, {"file_id": ""}, {"file_id": 5}]
+        "record", [None, [], "a", {}, *({"file_id": file_id} for file_id in (None, 5, *UNUSABLE_IDS))]
     )
-    def test_a_record_without_a_file_id_is_refused(self, record):
-        with pytest.raises(AtaiResponseError, match="no file_id"):
+    def test_a_record_without_a_usable_file_id_is_refused(self, record):
+        with pytest.raises(AtaiResponseError, match="without a usable file_id"):
             StoredFile.from_record(record)
+
+    def test_a_status_cannot_forge_a_line(self):
+        stored = StoredFile.from_record(METADATA | {"file_status": "FILE_STATUS_X\nERROR"})
+        assert stored.status.isprintable()
 
 
 class TestUploadSession:
@@ -88,7 +94,19 @@ class TestUploadSession:
         (part,) = UploadSession.from_response(answer).parts
         assert part.expires_at == pendulum.datetime(2026, 4, 9, 2, 12, 58)
 
-    @pytest.mark.parametrize("url", ["https://[x/y", "https://h:99999/x", "https://", "ftp://h/x", "", None])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://[x/y",
+            "https://h:99999/x",
+            "https://",
+            "ftp://h/x",
+            "",
+            None,
+            "https://h/\ud800",
+            "https://h/x\x1b[2J",
+        ],
+    )
     def test_a_part_without_a_usable_url_is_refused(self, url):
         with pytest.raises(AtaiResponseError, match="an upload part without"):
             UploadSession.from_response({"upload_id": "u", "parts": [PART | {"url": url}]})
@@ -117,8 +135,8 @@ class TestUploadSession:
             {},
             {"upload_id": "u"},
             {"upload_id": "u", "parts": None},
-            {"upload_id": "", "parts": []},
             {"upload_id": 5, "parts": []},
+            *({"upload_id": upload_id, "parts": []} for upload_id in UNUSABLE_IDS),
             {"upload_id": "u", "parts": [None]},
             *({"upload_id": "u", "parts": [{**PART, key: None}]} for key in PART),
             *({"upload_id": "u", "parts": [{**PART, key: -1}]} for key in PART),

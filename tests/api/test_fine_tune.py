@@ -109,6 +109,8 @@ class TestRecord:
             (RECORD | {"id": None}, "whose id is nothing"),
             (RECORD | {"id": 7}, "whose id is int '7'"),
             (RECORD | {"id": ""}, "whose id is str ''"),
+            (RECORD | {"id": ".."}, r"whose id is str '\.\.'"),
+            (RECORD | {"id": "\ud800"}, r"whose id is str '\\ud800'"),
             (RECORD | {"status": None}, "whose status is nothing"),
             (RECORD | {"status": " "}, "whose status is str ' '"),
             (RECORD | {"status": {"phase": "x"}}, "whose status is an object"),

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_atai.api import part_sending
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.files import FilesApi
 from airflow_provider_atai.errors import (
@@ -353,6 +354,38 @@ def test_an_upload_is_resumed_after_its_process_was_killed(api, atai_emulator, n
     send(api, threads=4)
     assert content_of(api) == CONTENT
     assert set(puts(atai_emulator)) == {"6", "7"}
+
+
+def test_a_signal_that_interrupts_no_wait_is_noticed_while_parts_are_sent(api):
+    """A signal that reaches another thread does not end a wait, nor one that comes just before it begins."""
+
+    class KilledError(Exception):
+        pass
+
+    def kill(number, frame):
+        was_noticed.set()
+        raise KilledError
+
+    main = threading.get_ident()
+    was_noticed = threading.Event()
+    in_time: list[bool] = []
+
+    def signal_and_hang(opened):
+        # Until the calling thread waits for news.
+        while sys._current_frames()[main].f_code.co_filename != part_sending.__file__:
+            was_noticed.wait(0.01)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        in_time.append(was_noticed.wait(20))
+
+    source = Source()
+    source.on_open = signal_and_hang
+    earlier = signal.signal(signal.SIGUSR1, kill)
+    try:
+        with pytest.raises(KilledError):
+            send(api, source)
+    finally:
+        signal.signal(signal.SIGUSR1, earlier)
+    assert in_time == [True]
 
 
 def test_parts_that_fail_while_stopping_are_not_logged_as_errors(api, atai_emulator, caplog):

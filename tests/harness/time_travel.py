@@ -12,9 +12,11 @@ from unittest import mock
 
 import time_machine
 
-from airflow_provider_atai.api import transport
+from airflow_provider_atai.api import response_body, watchdog
 from tests.harness.clock import REAL_MONOTONIC, Clock, in_real_time
 from tests.harness.travelling_loop import TravellingLoop
+
+REAL_TIME = SimpleNamespace(monotonic=REAL_MONOTONIC)
 
 
 @contextmanager
@@ -32,7 +34,8 @@ def time_travel(start: datetime) -> Iterator[Clock]:
             mock.patch.object(time, "monotonic", clock.monotonic),
             mock.patch.object(asyncio.events, "new_event_loop", new_event_loop),
             # An answer comes over a real socket, in real time.
-            mock.patch.object(transport, "time", SimpleNamespace(monotonic=REAL_MONOTONIC)),
+            mock.patch.object(response_body, "time", REAL_TIME),
+            mock.patch.object(watchdog, "time", REAL_TIME),
         ):
             stack.enter_context(patch)
         yield clock

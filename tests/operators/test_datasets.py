@@ -3,7 +3,9 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
@@ -25,6 +27,12 @@ from airflow_provider_atai.operators.datasets import (
     file_ids_of,
 )
 from tests.api.uploads import replace_sleep
+
+
+def other_task():
+    """Return a task, as a DAG author passes it by mistake for its output."""
+    return DeleteDatasetOperator(task_id="other", file_ids=["a"])
+
 
 LINES = b'{"a": 1}\n{"b": 2}\n'
 
@@ -108,6 +116,22 @@ class TestUpload:
             "image/png",
             "video/mp4",
         ]
+
+    def test_paths_of_every_kind_are_accepted_and_stored_as_text(self, atai_emulator, write):
+        from airflow_provider_atai.compat.sdk import ObjectStoragePath
+
+        first, second, third = write("a.jsonl"), write("b.jsonl"), write("c.jsonl")
+        paths = [Path(first), ObjectStoragePath(f"file://{second}"), third]
+        operator = UploadDatasetOperator(task_id="upload", path=paths, name="set")
+        assert operator.path == [first, f"file://{second}", third]
+        assert len(operator.execute({})["file_ids"]) == 3
+        assert UploadDatasetOperator(task_id="one", path=Path(first), name="set").path == first
+        in_a_bucket = ObjectStoragePath("s3://bucket/key.jsonl", conn_id="aws_x")
+        operator = UploadDatasetOperator(task_id="two", path=in_a_bucket, name="set")
+        assert operator.path == "s3://aws_x@bucket/key.jsonl"
+        # Another task's output may be a path, too.
+        operator.path = Path(first)
+        assert operator.execute({})["file_ids"] == [content_id("a")]
 
     def test_the_same_file_twice_is_sent_once(self, atai_emulator, write):
         paths = (write("x/a.jsonl"), write("y/a.jsonl"), write("z/b.jsonl"), f"file://{write('x/a.jsonl')}")
@@ -365,6 +389,11 @@ class TestUploadArguments:
             ({"path": ["a.jsonl", "b.jsonl"], "file_id": "c.jsonl"}, "file_id names a single file"),
             ({"file_id": "a.csv"}, "does not end in .jsonl"),
             ({"file_id": "../b.jsonl"}, "not a plain file name"),
+            ({"path": Path("a.parquet")}, "a.parquet has none of the suffixes"),
+            ({"path": other_task()}, r"path is given the task 'other' itself.* Write other\.output\."),
+            ({"path": ["a.jsonl", other_task()]}, r"path is given the task 'other' itself"),
+            ({"file_id": Path("a.jsonl")}, "not a plain file name"),
+            ({"name": Path("a")}, "name must be a non-empty string"),
         ],
     )
     def test_wrong_arguments_fail_when_the_dag_is_parsed(self, arguments, complaint):
@@ -523,6 +552,11 @@ class TestDelete:
             ({"name": "x"}, "has no file_ids"),
             ([{"file_ids": "a.jsonl"}], "must be a list, not the string"),
             ([{"file_ids": []}], "non-empty list"),
+            ([Path("a.jsonl")], r"contains the path 'a\.jsonl'.* Write file_ids=upload\.output"),
+            (Path("a.jsonl"), "must be a list of file ids or datasets"),
+            ({"file_ids": [Path("a.jsonl")]}, "is not a file id"),
+            (other_task(), r"file_ids is given the task 'other' itself.* Write other\.output\."),
+            ([{"file_ids": ["a"]}, other_task()], "file_ids is given the task 'other' itself"),
         ],
     )
     def test_wrong_arguments_fail_when_the_dag_is_parsed(self, file_ids, complaint):
@@ -535,6 +569,33 @@ class TestDelete:
         with pytest.raises(AirflowFailException, match="render_template_as_native_obj"):
             operator.execute({})
         assert atai_emulator.requests() == []
+
+    @pytest.mark.parametrize("left", ["{{ params.x }}", {"file_ids": "{{ params.x }}"}])
+    def test_a_template_that_was_not_rendered_fails_at_once(self, atai_emulator, left):
+        operator = DeleteDatasetOperator(task_id="delete", file_ids=["a.jsonl", left])
+        with pytest.raises(AirflowFailException, match=r"'\{\{ params\.x \}\}', a template"):
+            operator.execute({})
+        assert atai_emulator.requests() == []
+
+    def test_a_deletion_that_deletes_nothing_says_so(self, atai_emulator, write):
+        def warnings(file_ids):
+            operator = DeleteDatasetOperator(task_id="delete", file_ids=file_ids)
+            with mock.patch.object(operator.log, "warning", autospec=True) as warning:
+                operator.execute({})
+            return [
+                call.args[0] % call.args[1:] for call in warning.call_args_list if "deleted" in call.args[0]
+            ]
+
+        assert warnings([*upload(write("a.jsonl"))["file_ids"], "gone.jsonl"]) == []
+        assert warnings(["gone.jsonl", "gone.csv"]) == [
+            "Nothing was deleted: the service has none of these 2 files."
+        ]
+
+    def test_an_id_that_cannot_be_sent_does_not_keep_the_others(self, atai_emulator, write):
+        with pytest.raises(AirflowFailException, match="1 of 2 files were not deleted") as caught:
+            delete(["\ud800.jsonl", *upload(write("a.jsonl"))["file_ids"]])
+        assert str(caught.value).isprintable()
+        assert stored(atai_emulator) == []
 
     def test_it_can_be_a_teardown(self):
         with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
