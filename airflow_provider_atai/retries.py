@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_atai.api.fine_tune import ENDED_WITHOUT_MODEL
 from airflow_provider_atai.compat.sdk import AirflowFailException
-from airflow_provider_atai.errors import AtaiError, FineTuneJobError, FineTuneJobTimeoutError, PermanentError
+from airflow_provider_atai.errors import AtaiError, FineTuneJobError, PermanentError
 from airflow_provider_atai.waiting.policy import Ending
 
 if TYPE_CHECKING:
@@ -39,13 +39,22 @@ def retry_of_sensor(ending: Ending) -> str:
         return POLLS_AGAIN
     if ending is Ending.TIMED_OUT:
         return "It may still run and bill. A sensor's timeout is not retried."
-    return "A retry of this sensor cannot change that: it polls the same job."
+    return "The sensor is not retried: it would poll the same job and find the same."
 
 
-def task_failure(error: FineTuneJobError) -> Exception:
-    """Return what to raise for an error, so that Airflow does not retry what a retry cannot help."""
-    if not isinstance(error, PermanentError | FineTuneJobTimeoutError):
-        return error
+def failure_of_owner(error: FineTuneJobError) -> Exception:
+    """Return what the task that owns a job raises, so that it is not retried if a retry cannot help."""
+    return _failing_at_once(error) if isinstance(error, PermanentError) else error
+
+
+def failure_of_sensor(error: FineTuneJobError, ending: Ending) -> Exception:
+    """Return what a sensor raises. It owns no job, so a retry could not make another one: it only looks."""
+    return error if ending in _CAN_STILL_CHANGE else _failing_at_once(error)
+
+
+def _failing_at_once(error: FineTuneJobError) -> Exception:
+    # Airflow never retries this one. soft_fail skips on it only if poke() raises it, or Airflow's own
+    # resume_execution() of a sensor sees it: ours come from neither.
     failure = AirflowFailException(str(error))
     failure.__cause__ = error
     return failure

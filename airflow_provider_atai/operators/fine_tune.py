@@ -27,7 +27,7 @@ from airflow_provider_atai.jobs.identity import job_ids
 from airflow_provider_atai.jobs.kill import KillSwitch
 from airflow_provider_atai.jobs.submission import end_superseded, find_job, latest_job, submit_job
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
-from airflow_provider_atai.retries import ADOPTS_THE_JOB, failing_at_once, retry_of_owner, task_failure
+from airflow_provider_atai.retries import ADOPTS_THE_JOB, failing_at_once, failure_of_owner, retry_of_owner
 from airflow_provider_atai.waiting.deadline import seconds_of, wait_deadline
 from airflow_provider_atai.waiting.on_worker import utcnow, wait_for_job
 from airflow_provider_atai.waiting.policy import DEFAULT_POLL_INTERVAL, Ending, WaitLimits
@@ -246,7 +246,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         advice = retry_of_owner(result.ending)
         if result.ending is Ending.TIMED_OUT:
             advice = f"{end_job(self.hook, result.job_id, self.timeout_action, log=log_of(self))} {advice}"
-        raise task_failure(result.error(advice))
+        raise failure_of_owner(result.error(advice))
 
 
 class _EndFineTuneJobOperator(BaseOperator):

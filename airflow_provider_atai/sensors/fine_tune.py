@@ -23,7 +23,7 @@ from airflow_provider_atai.compat.task_state import broken_deferral
 from airflow_provider_atai.compat.task_store import first_try_start
 from airflow_provider_atai.errors import AtaiResponseError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
-from airflow_provider_atai.retries import POLLS_AGAIN, failing_at_once, retry_of_sensor, task_failure
+from airflow_provider_atai.retries import POLLS_AGAIN, failing_at_once, failure_of_sensor, retry_of_sensor
 from airflow_provider_atai.waiting.deadline import BACKSTOP_MARGIN, seconds_before_airflow, wait_deadline
 from airflow_provider_atai.waiting.on_worker import poke_job, utcnow
 from airflow_provider_atai.waiting.policy import Ending, WaitLimits
@@ -42,9 +42,9 @@ class FineTuneJobSensor(BaseSensorOperator):
     Wait until a fine-tune job is terminal. The sensor never acts on the job, which belongs to its creator.
 
     The outcome is the same in poke, reschedule and deferrable mode. COMPLETED succeeds, and so does STOPPED
-    with ``accept_stopped``. Every other end fails the sensor, also with ``soft_fail``. At ``timeout`` it
-    raises ``AirflowSensorTimeout``, or is skipped with ``soft_fail``. An unreachable API is tolerated for 30
-    minutes.
+    with ``accept_stopped``. Every other end fails the sensor at once, also with ``soft_fail`` and whatever
+    its ``retries``: the job cannot change any more. At ``timeout`` it raises ``AirflowSensorTimeout``, or is
+    skipped with ``soft_fail``. An unreachable API is tolerated for 30 minutes.
 
     XCom ``return_value`` is the summary that :func:`~airflow_provider_atai.waiting.summary.summarise`
     describes.
@@ -58,13 +58,12 @@ class FineTuneJobSensor(BaseSensorOperator):
         ``deferrable``. Everything else ends on a worker. So does a sensor with ``outlets``: only a worker
         sends its asset events.
     :param atai_conn_id: the connection. (templated)
-    :raises FineTuneJobFailedError: the job FAILED.
-    :raises FineTuneJobCancelledError: it was cancelled.
-    :raises FineTuneJobStoppedError: it was stopped, unless ``accept_stopped``.
+    :raises AirflowFailException: the job FAILED, was cancelled, or was stopped without ``accept_stopped``;
+        there is no such job, or the key is refused. Airflow does not retry it. Its ``__cause__`` is the error
+        of :mod:`~airflow_provider_atai.errors`, such as ``FineTuneJobFailedError``.
     :raises FineTuneJobUnreachableError: it could not be read for 30 minutes. A retry polls it again.
     :raises FineTuneJobNoModelError: it is COMPLETED without a sign of a model. A retry polls it again.
     :raises AirflowSensorTimeout: it was not terminal within ``timeout``; not retried.
-    :raises AirflowFailException: there is no such job, or the key is refused; not retried.
     """
 
     template_fields: Sequence[str] = ("job_id", "atai_conn_id")
@@ -201,4 +200,4 @@ class FineTuneJobSensor(BaseSensorOperator):
             raise AirflowSkipException(str(error)) from error
         if result.ending is Ending.TIMED_OUT:
             raise AirflowSensorTimeout(str(error)) from error
-        raise task_failure(error)
+        raise failure_of_sensor(error, result.ending)
