@@ -17,19 +17,19 @@ from airflow_provider_atai.compat.sdk import (
     deferrable_by_default,
     log_of,
 )
-from airflow_provider_atai.compat.task_state import broken_deferral, is_tried_again
+from airflow_provider_atai.compat.task_state import BrokenDeferral, broken_deferral, is_tried_again
 from airflow_provider_atai.compat.task_store import pushed_job, remember_job, superseded_job
-from airflow_provider_atai.errors import AtaiResponseError, PermanentError
+from airflow_provider_atai.errors import AtaiError, AtaiResponseError, PermanentError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
 from airflow_provider_atai.jobs.arguments import check_at_parse_time, check_deferrable
-from airflow_provider_atai.jobs.ending import JobAction, check_action, end_job, request_end
+from airflow_provider_atai.jobs.ending import JobAction, check_action, end_job, end_last_job, request_end
 from airflow_provider_atai.jobs.identity import job_ids
 from airflow_provider_atai.jobs.kill import KillSwitch
-from airflow_provider_atai.jobs.submission import end_superseded, find_job, latest_job, submit_job
+from airflow_provider_atai.jobs.submission import end_superseded, latest_job, submit_job
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
-from airflow_provider_atai.retries import ADOPTS_THE_JOB, failing_at_once, failure_of_owner, retry_of_owner
+from airflow_provider_atai.retries import failing_at_once, failure_of_owner, retry_of_owner
 from airflow_provider_atai.waiting.deadline import seconds_of, wait_deadline
-from airflow_provider_atai.waiting.on_worker import utcnow, wait_for_job
+from airflow_provider_atai.waiting.on_worker import last_look, utcnow, wait_for_job
 from airflow_provider_atai.waiting.policy import DEFAULT_POLL_INTERVAL, Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
@@ -38,6 +38,9 @@ from airflow_provider_atai.waiting.watch import JobWatch
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob
     from airflow_provider_atai.compat.sdk import Context
+
+
+_LOOKS_FIRST = "A retry of this task looks for its job before it creates one."
 
 
 class CreateFineTuneJobOperator(BaseOperator):
@@ -187,12 +190,13 @@ class CreateFineTuneJobOperator(BaseOperator):
         broken = broken_deferral(next_method, next_kwargs)
         if broken is None:
             return super().resume_execution(next_method, next_kwargs, context)
-        job = self._find(context)
-        if job is not None and broken.timed_out and not job.is_terminal:
+        job_id = pushed_job(context) or self._find(context, broken)
+        self._switch.must_be(job_id)
+        if broken.timed_out:
             # Airflow does not tell the trigger of its own timeout (apache/airflow#60517).
-            return self._finish(context, WaitResult(Ending.TIMED_OUT, job.id, job.status, broken.reason))
-        known = f"Fine-tune job {job.id} is {job.status}" if job else "No job of this task was found"
-        raise AtaiResponseError(broken.describe(f"{known}. {ADOPTS_THE_JOB}"))
+            return self._finish(context, last_look(self.hook, job_id, known_to_exist=True, log=log_of(self)))
+        known = f"Fine-tune job {job_id} may still run and bill."
+        raise AtaiResponseError(broken.describe(f"{known} {_LOOKS_FIRST}"))
 
     def _submit(self, context: Context) -> FineTuneJob:
         request, ids = self._identify(context)
@@ -211,13 +215,23 @@ class CreateFineTuneJobOperator(BaseOperator):
                 ids_are_chosen=self.job_id is not None,
             )
 
-    def _find(self, context: Context) -> FineTuneJob | None:
-        """Return the job that an earlier process of this try has made or adopted."""
-        pushed = pushed_job(context)
-        if pushed is not None:
-            self._switch.must_be(pushed)
-            return find_job(self.hook.fine_tune, pushed)
-        return latest_job(self.hook.fine_tune, ids=self._identify(context)[1])
+    def _find(self, context: Context, broken: BrokenDeferral) -> str:
+        """Return the id of a job that this try has not pushed as an XCom."""
+        ids = self._identify(context)[1]
+        try:
+            job = latest_job(self.hook.fine_tune, ids=ids)
+        except AtaiError as error:
+            known = f"The job of this task cannot be looked for ({error}). It may still run and bill."
+            if not broken.timed_out:
+                raise AtaiResponseError(broken.describe(f"{known} {_LOOKS_FIRST}")) from error
+            end_last_job(self.hook, ids, self.timeout_action, log=log_of(self))
+            raise AirflowFailException(
+                f"Airflow timed out the wait. {known} The log says what became of timeout_action="
+                f"{self.timeout_action!r}. {retry_of_owner(Ending.TIMED_OUT)}"
+            ) from error
+        if job is None:
+            raise AtaiResponseError(broken.describe(f"No job of this task was found. {_LOOKS_FIRST}"))
+        return job.id
 
     def _identify(self, context: Context) -> tuple[dict[str, Any], list[str]]:
         """Return the job's request and the ids that the job may have, and let a kill know them."""

@@ -25,7 +25,7 @@ from airflow_provider_atai.errors import AtaiResponseError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
 from airflow_provider_atai.retries import POLLS_AGAIN, failing_at_once, failure_of_sensor, retry_of_sensor
 from airflow_provider_atai.waiting.deadline import BACKSTOP_MARGIN, seconds_before_airflow, wait_deadline
-from airflow_provider_atai.waiting.on_worker import poke_job, utcnow
+from airflow_provider_atai.waiting.on_worker import last_look, poke_job, utcnow
 from airflow_provider_atai.waiting.policy import Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
@@ -132,6 +132,7 @@ class FineTuneJobSensor(BaseSensorOperator):
         """
         Resume after the deferral, whether the trigger fired, broke or was timed out by Airflow.
 
+        After a timeout the job is looked at once, since no triggerer may have had room for the trigger.
         The method of Airflow's sensors is not called. With ``soft_fail`` it turns every ``AirflowException``
         into a skip, whereas in the other modes only a timeout skips.
         """
@@ -139,7 +140,7 @@ class FineTuneJobSensor(BaseSensorOperator):
         if broken is None:
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
         if broken.timed_out:
-            return self._finish(WaitResult(Ending.TIMED_OUT, self.job_id, reason=broken.reason))
+            return self._finish(last_look(self.hook, self.job_id, known_to_exist=False, log=log_of(self)))
         if self.never_fail:
             raise AirflowSkipException(f"The trigger broke: {broken.reason}")
         known = f"Fine-tune job {self.job_id} may still run and bill."

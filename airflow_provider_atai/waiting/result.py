@@ -47,6 +47,9 @@ _WHAT_HAPPENED = {
 }
 
 
+_UNREAD_AT_DEADLINE = "{job} could not be read at its deadline ({reason}). {known}."
+
+
 @dataclass(frozen=True)
 class WaitResult:
     """
@@ -111,7 +114,8 @@ class WaitResult:
         :param what_a_retry_does: a sentence. It differs between the task that owns the job and a sensor.
         """
         status = self.status or "never read"
-        what_happened = _WHAT_HAPPENED[self.ending].format(
+        is_unread = self.ending is Ending.TIMED_OUT and self.reason is not None
+        what_happened = (_UNREAD_AT_DEADLINE if is_unread else _WHAT_HAPPENED[self.ending]).format(
             job=f"Fine-tune job {self.job_id}", known=f"Its last known status is {status}", reason=self.reason
         )
         return _ERRORS[self.ending](f"{what_happened} {what_a_retry_does}", job_id=self.job_id, status=status)

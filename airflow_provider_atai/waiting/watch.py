@@ -60,6 +60,11 @@ class JobWatch:
             self._log_status(seen, before, now)
         return decision
 
+    @property
+    def status(self) -> str | None:
+        """The job's last known status, None before the first answer."""
+        return self._state.status
+
     def result(self, ending: Ending, metrics: JobMetrics | None = None) -> WaitResult:
         """Return how the wait ended, with the job's summary if the last poll showed the job."""
         job = self._job if self._reason is None else None

@@ -522,8 +522,8 @@ class TestAfterTheCreation:
 class TestBrokenTrigger:
     """Airflow resumes the task with ``__fail__`` if the trigger is gone."""
 
-    def resume(self, error, **arguments):
-        ti = TaskInstance(task_id="fine_tune")
+    def resume(self, error, ti=None, **arguments):
+        ti = ti or TaskInstance(task_id="fine_tune")
         task = create(**WAITS["triggerer"], **arguments)
         return task.resume_execution(
             "__fail__", {"error": error, "traceback": ["boom"]}, {"ti": ti, "run_id": "run"}
@@ -551,10 +551,76 @@ class TestBrokenTrigger:
 
     def test_a_trigger_that_broke_leaves_the_job_to_the_next_try(self, emulator):
         job_id = life().run_try().value
-        with pytest.raises(AtaiResponseError, match=f"{job_id} is REGISTERED.*same job") as raised:
+        with pytest.raises(AtaiResponseError, match=f"{job_id} may still run.*looks for its job") as raised:
             self.resume("Trigger failure")
         assert "boom" in str(raised.value)
         assert emulator.jobs()[0]["status"] == "REGISTERED"
+
+    @pytest.mark.parametrize("pushed", [True, False])
+    def test_a_job_that_completed_while_no_triggerer_had_room_is_a_success(self, emulator, pushed):
+        job_id = life().run_try().value
+        emulator.advance(3600)
+        ti = TaskInstance(task_id="fine_tune")
+        if pushed:
+            ti.xcom_push("return_value", job_id)
+        outcome = self.resume("Trigger timeout", ti)
+        assert outcome == job_id
+        assert ti.xcoms["job"]["status"] == "COMPLETED"
+        assert ti.xcoms["job"]["inference_config_path"].startswith("s3://")
+        assert emulator.requests(method="PUT") == []
+
+    def test_a_job_that_failed_meanwhile_fails_the_task_as_in_time(self, emulator):
+        emulator.set_outcome("FAILED")
+        life().run_try()
+        emulator.advance(3600)
+        with pytest.raises(FineTuneJobFailedError, match="starts a new job, which is paid for again"):
+            self.resume("Trigger timeout")
+        assert emulator.requests(method="PUT") == []
+
+    def test_a_blip_at_the_last_look_decides_nothing(self, emulator):
+        job_id = life().run_try().value
+        emulator.advance(3600)
+        ti = TaskInstance(task_id="fine_tune")
+        ti.xcom_push("return_value", job_id)
+        emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=503, count=2)
+        assert self.resume("Trigger timeout", ti) == job_id
+
+    @pytest.mark.parametrize(
+        ("action", "down", "status", "says"),
+        [
+            ("stop", "GET", "STOPPING", "Asked the service to stop"),
+            ("stop", "*", "RUNNING", "may still run and bill. Stop it by hand."),
+            ("leave", "*", "RUNNING", "goes on running and billing"),
+        ],
+    )
+    def test_a_job_that_cannot_be_read_at_the_last_look_gets_its_action(
+        self, emulator, action, down, status, says
+    ):
+        job_id = life().run_try().value
+        emulator.advance(60)
+        ti = TaskInstance(task_id="fine_tune")
+        ti.xcom_push("return_value", job_id)
+        emulator.add_fault(method=down, path=f"{JOBS}/**", effect="answer", status=503, count=None)
+        with pytest.raises(AirflowFailException, match=f"{job_id} could not be read at its dead") as raised:
+            self.resume("Trigger timeout", ti, timeout_action=action)
+        assert isinstance(raised.value.__cause__, FineTuneJobTimeoutError)
+        assert says in str(raised.value)
+        assert "not retried" in str(raised.value)
+        assert emulator.jobs()[0]["status"] == status
+
+    def test_a_job_that_cannot_be_looked_for_at_the_timeout_gets_its_action(self, emulator):
+        life(do_xcom_push=False).run_try()
+        emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=503, count=None)
+        with pytest.raises(AirflowFailException, match=r"cannot be looked for.*may still run and bill"):
+            self.resume("Trigger timeout")
+        assert emulator.jobs()[0]["status"] == "STOPPING"
+
+    def test_a_job_that_cannot_be_looked_for_after_the_trigger_broke_is_left_to_a_retry(self, emulator):
+        life(do_xcom_push=False).run_try()
+        emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=503, count=None)
+        with pytest.raises(AtaiResponseError, match=r"may still run and bill\. A retry"):
+            self.resume("Trigger failure")
+        assert emulator.requests(method="PUT") == []
 
     def test_without_a_job_nothing_is_ended(self, emulator):
         with pytest.raises(AtaiResponseError, match="No job of this task was found"):

@@ -215,14 +215,55 @@ def test_a_trigger_that_breaks_fails_the_task(soft_fail):
     assert "boom" in str(raised.value)
 
 
-@pytest.mark.parametrize("text", ["Trigger timeout", "Trigger/execution timeout"])
-@pytest.mark.parametrize(
-    ("soft_fail", "error"), [(False, AirflowSensorTimeout), (True, AirflowSkipException)]
-)
-def test_a_trigger_that_airflow_timed_out_is_a_sensor_timeout(text, soft_fail, error):
-    sensor = FineTuneJobSensor(task_id="wait", job_id="job-1", deferrable=True, soft_fail=soft_fail)
-    with pytest.raises(error, match="job-1 had not finished at its deadline"):
-        sensor.resume_execution("__fail__", {"error": text}, {})
+class TestAirflowsOwnTimeout:
+    """No triggerer had room for the trigger, so nobody has looked at the job."""
+
+    @pytest.fixture(params=[False, True], ids=["hard", "soft"])
+    def resume(self, request, job):
+        sensor = FineTuneJobSensor(
+            task_id="wait", job_id=job.id, deferrable=True, soft_fail=request.param, retries=2
+        )
+
+        def resume(text="Trigger timeout"):
+            ti = TaskInstance(task_id="wait")
+            return sensor.resume_execution("__fail__", {"error": text}, {"ti": ti})
+
+        resume.late = AirflowSkipException if request.param else AirflowSensorTimeout
+        return resume
+
+    def test_a_completed_job_is_a_success(self, atai_emulator, resume):
+        atai_emulator.advance(3600)
+        summary = resume()
+        assert summary["status"] == "COMPLETED"
+        assert summary["inference_config_path"].startswith("s3://")
+        assert summary["metrics"]["loss"] > 0
+
+    def test_a_failed_job_fails_the_task(self, atai_emulator, job, resume):
+        atai_emulator.set_outcome("FAILED", job_id=job.id)
+        atai_emulator.advance(3600)
+        with pytest.raises(AirflowFailException, match=f"{job.id} FAILED"):
+            resume()
+
+    @pytest.mark.parametrize("text", ["Trigger timeout", "Trigger/execution timeout"])
+    def test_an_active_job_is_late(self, job, resume, text):
+        with pytest.raises(resume.late, match=f"{job.id} had not finished at its deadline.*REGISTERED"):
+            resume(text)
+
+    def test_a_job_whose_model_does_not_show_yet_is_polled_again(self, atai_emulator, job, resume):
+        atai_emulator.set_outcome("COMPLETED", job_id=job.id, inference_config=False)
+        atai_emulator.advance(650)
+        with pytest.raises(FineTuneJobNoModelError, match="polls the same job again"):
+            resume()
+
+    def test_a_job_that_cannot_be_read_is_late_and_may_bill(self, atai_emulator, job, resume):
+        atai_emulator.add_fault(path="/fine-tune/**", effect="answer", status=503, count=None)
+        with pytest.raises(resume.late, match=r"could not be read at its deadline .*503.* may still run"):
+            resume()
+
+    def test_a_blip_decides_nothing(self, atai_emulator, resume):
+        atai_emulator.advance(3600)
+        atai_emulator.add_fault(path="/fine-tune/**", effect="answer", status=503, count=2)
+        assert resume()["status"] == "COMPLETED"
 
 
 def test_the_sensor_never_acts_on_the_job(atai_emulator, job, mode):
