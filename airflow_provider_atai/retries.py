@@ -14,45 +14,43 @@ from airflow_provider_atai.waiting.policy import Ending
 
 if TYPE_CHECKING:
     from airflow_provider_atai.compat.sdk import ExceptionRetryPolicy
+    from airflow_provider_atai.waiting.result import WaitResult
 
 ADOPTS_THE_JOB = "A retry of this task adopts the same job; it does not start a second one."
 POLLS_AGAIN = "A retry of this sensor polls the same job again."
 
 _ERRORS = "airflow_provider_atai.errors"
-_CAN_STILL_CHANGE = (Ending.UNREACHABLE, Ending.NO_MODEL)
 
 
-def retry_of_owner(ending: Ending) -> str:
+def retry_of_owner(result: WaitResult, *, accept_stopped: bool) -> str:
     """Return what a retry of the task that owns a job does after its wait has ended like this."""
-    if ending.upper() in ENDED_WITHOUT_MODEL:
-        return "A retry of this task starts a new job, which is paid for again."
-    if ending in _CAN_STILL_CHANGE:
+    if result.can_still_change(accept_stopped=accept_stopped):
         return ADOPTS_THE_JOB
-    if ending is Ending.TIMED_OUT:
+    if result.ending.upper() in ENDED_WITHOUT_MODEL:
+        return "A retry of this task starts a new job, which is paid for again."
+    if result.ending is Ending.TIMED_OUT:
         return "The task is not retried."
     return "The task is not retried. If it is run again, it looks for the same job before it creates one."
 
 
-def retry_of_sensor(ending: Ending) -> str:
+def retry_of_sensor(result: WaitResult, *, accept_stopped: bool) -> str:
     """Return what a retry of a sensor does after its wait has ended like this."""
-    if ending in _CAN_STILL_CHANGE:
+    if result.can_still_change(accept_stopped=accept_stopped):
         return POLLS_AGAIN
-    if ending is Ending.TIMED_OUT:
+    if result.ending is Ending.TIMED_OUT:
         return "It may still run and bill. A sensor's timeout is not retried."
     return "The sensor is not retried: it would poll the same job and find the same."
 
 
-def failure_of_owner(error: FineTuneJobError) -> Exception:
-    """Return what the task that owns a job raises, so that it is not retried if a retry cannot help."""
-    return _failing_at_once(error) if isinstance(error, PermanentError) else error
+def task_failure(error: FineTuneJobError, *, final: bool) -> Exception:
+    """
+    Return what a task raises for an error.
 
-
-def failure_of_sensor(error: FineTuneJobError, ending: Ending) -> Exception:
-    """Return what a sensor raises. It owns no job, so a retry could not make another one: it only looks."""
-    return error if ending in _CAN_STILL_CHANGE else _failing_at_once(error)
-
-
-def _failing_at_once(error: FineTuneJobError) -> Exception:
+    :param error: how the wait ended.
+    :param final: whether a retry cannot help. The owner of a job can make another one; a sensor only looks.
+    """
+    if not final:
+        return error
     # Airflow never retries this one. soft_fail skips on it only if poke() raises it, or Airflow's own
     # resume_execution() of a sensor sees it: ours come from neither.
     failure = AirflowFailException(str(error))

@@ -61,7 +61,7 @@ def submit_job(
     :param api: the calls on jobs.
     :param ids: the ids to use, in order: the next one if the job of the one before ended without a model.
     :param request: ``name``, ``datasets`` and ``model`` of the job.
-    :param accept_stopped: whether a STOPPED job is adopted.
+    :param accept_stopped: whether a STOPPED job is adopted, unless it has no checkpoint.
     :param switch: the task's kill switch.
     :param remember: keeps the id of the task's job for its next try; called before every POST as well.
     :param log: the task's logger.
@@ -82,7 +82,7 @@ def submit_job(
                     job_id,
                     job.id,
                 )
-        elif is_adopted(job.status, accept_stopped=accept_stopped):
+        elif is_adopted(job.status, accept_stopped=accept_stopped) and not _left_nothing(api, job):
             if ids_are_chosen:
                 _check_is_wanted(job, request)
             log.info(
@@ -107,6 +107,16 @@ def submit_job(
         "None of them runs or bills. Find out why they ended, then start a new DAG run or choose another "
         "job_id."
     )
+
+
+def _left_nothing(api: FineTuneApi, job: FineTuneJob) -> bool:
+    # If it is unclear whether a stopped job has a checkpoint, it is adopted: another one would be paid for.
+    if job.status != "STOPPED":
+        return False
+    try:
+        return job.has_checkpoint(api.metrics(job.id)) is False
+    except AtaiError:
+        return False
 
 
 def _check_is_wanted(found: FineTuneJob, request: Mapping[str, Any]) -> None:

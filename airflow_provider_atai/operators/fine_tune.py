@@ -27,7 +27,7 @@ from airflow_provider_atai.jobs.identity import job_ids
 from airflow_provider_atai.jobs.kill import KillSwitch
 from airflow_provider_atai.jobs.submission import end_superseded, latest_job, submit_job
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
-from airflow_provider_atai.retries import failing_at_once, failure_of_owner, retry_of_owner
+from airflow_provider_atai.retries import failing_at_once, retry_of_owner, task_failure
 from airflow_provider_atai.waiting.deadline import seconds_of, wait_deadline
 from airflow_provider_atai.waiting.on_worker import last_look, utcnow, wait_for_job
 from airflow_provider_atai.waiting.policy import DEFAULT_POLL_INTERVAL, Ending, WaitLimits
@@ -65,14 +65,16 @@ class CreateFineTuneJobOperator(BaseOperator):
     :param deferrable: whether it waits in the triggerer, without a worker; needs ``wait_for_completion``.
     :param poll_interval: seconds between two polls of the job.
     :param timeout: seconds or timedelta from the job's creation, whatever is retried; None for no limit.
-    :param accept_stopped: whether a job that ends STOPPED, with its latest checkpoint kept, is a success.
+    :param accept_stopped: whether a job that ends STOPPED is a success, if it has an inference config or its
+        metrics name a checkpoint.
     :param kill_action: what happens to the job if the task is killed: ``"cancel"`` (at once), ``"stop"``
         (gracefully, keeping the latest checkpoint) or ``"leave"``.
     :param timeout_action: what happens to the job at ``timeout`` or ``execution_timeout``.
     :param atai_conn_id: the connection. (templated)
     :raises FineTuneJobFailedError: the job FAILED. A retry makes a new one.
     :raises FineTuneJobCancelledError: it was cancelled. A retry makes a new one.
-    :raises FineTuneJobStoppedError: it was stopped, without ``accept_stopped``. A retry makes a new one.
+    :raises FineTuneJobStoppedError: it was stopped, without ``accept_stopped`` or a checkpoint. A retry makes
+        a new one.
     :raises FineTuneJobUnreachableError: it could not be read for 30 minutes. A retry adopts it.
     :raises FineTuneJobNoModelError: it is COMPLETED without a sign of a model. A retry polls it again.
     :raises AirflowFailException: a retry cannot help, or the job was not terminal in time.
@@ -227,7 +229,7 @@ class CreateFineTuneJobOperator(BaseOperator):
             end_last_job(self.hook, ids, self.timeout_action, log=log_of(self))
             raise AirflowFailException(
                 f"Airflow timed out the wait. {known} The log says what became of timeout_action="
-                f"{self.timeout_action!r}. {retry_of_owner(Ending.TIMED_OUT)}"
+                f"{self.timeout_action!r}. The task is not retried."
             ) from error
         if job is None:
             raise AtaiResponseError(broken.describe(f"No job of this task was found. {_LOOKS_FIRST}"))
@@ -257,10 +259,11 @@ class CreateFineTuneJobOperator(BaseOperator):
                 context["ti"].xcom_push(key="job", value=result.summary)
         if result.is_green(accept_stopped=self.accept_stopped):
             return result.job_id
-        advice = retry_of_owner(result.ending)
+        advice = retry_of_owner(result, accept_stopped=self.accept_stopped)
         if result.ending is Ending.TIMED_OUT:
             advice = f"{end_job(self.hook, result.job_id, self.timeout_action, log=log_of(self))} {advice}"
-        raise failure_of_owner(result.error(advice))
+        error = result.error(advice)
+        raise task_failure(error, final=isinstance(error, PermanentError))
 
 
 class _EndFineTuneJobOperator(BaseOperator):

@@ -23,7 +23,7 @@ from airflow_provider_atai.compat.task_state import broken_deferral
 from airflow_provider_atai.compat.task_store import first_try_start
 from airflow_provider_atai.errors import AtaiResponseError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
-from airflow_provider_atai.retries import POLLS_AGAIN, failing_at_once, failure_of_sensor, retry_of_sensor
+from airflow_provider_atai.retries import POLLS_AGAIN, failing_at_once, retry_of_sensor, task_failure
 from airflow_provider_atai.waiting.deadline import BACKSTOP_MARGIN, seconds_before_airflow, wait_deadline
 from airflow_provider_atai.waiting.on_worker import last_look, poke_job, utcnow
 from airflow_provider_atai.waiting.policy import Ending, WaitLimits
@@ -42,15 +42,16 @@ class FineTuneJobSensor(BaseSensorOperator):
     Wait until a fine-tune job is terminal. The sensor never acts on the job, which belongs to its creator.
 
     The outcome is the same in poke, reschedule and deferrable mode. COMPLETED succeeds, and so does STOPPED
-    with ``accept_stopped``. Every other end fails the sensor at once, also with ``soft_fail`` and whatever
-    its ``retries``: the job cannot change any more. At ``timeout`` it raises ``AirflowSensorTimeout``, or is
-    skipped with ``soft_fail``. An unreachable API is tolerated for 30 minutes.
+    with ``accept_stopped`` if the job has a checkpoint. Every other end fails the sensor at once, also with
+    ``soft_fail`` and whatever its ``retries``: the job cannot change any more. At ``timeout`` it raises
+    ``AirflowSensorTimeout``, or is skipped with ``soft_fail``. An outage is tolerated for 30 minutes.
 
     XCom ``return_value`` is the summary that :func:`~airflow_provider_atai.waiting.summary.summarise`
     describes.
 
     :param job_id: the job to wait for. (templated)
-    :param accept_stopped: whether a job that ends STOPPED, with its latest checkpoint kept, is a success.
+    :param accept_stopped: whether a job that ends STOPPED is a success, if it has an inference config or its
+        metrics name a checkpoint.
     :param deferrable: whether to wait in the triggerer, without a worker.
     :param start_from_trigger: whether to go from the scheduler to the triggerer without a worker (Airflow >=
         3.3, not for mapped tasks); implies ``deferrable``. ``timeout`` then counts anew in each try.
@@ -63,6 +64,8 @@ class FineTuneJobSensor(BaseSensorOperator):
         of :mod:`~airflow_provider_atai.errors`, such as ``FineTuneJobFailedError``.
     :raises FineTuneJobUnreachableError: it could not be read for 30 minutes. A retry polls it again.
     :raises FineTuneJobNoModelError: it is COMPLETED without a sign of a model. A retry polls it again.
+    :raises FineTuneJobStoppedError: with ``accept_stopped``, the metrics of a stopped job could not be read.
+        A retry polls it again.
     :raises AirflowSensorTimeout: it was not terminal within ``timeout``; not retried.
     """
 
@@ -196,9 +199,9 @@ class FineTuneJobSensor(BaseSensorOperator):
             self.log.info("%s", describe_summary(result.summary))
         if result.is_green(accept_stopped=self.accept_stopped):
             return result.summary or {}
-        error = result.error(retry_of_sensor(result.ending))
+        error = result.error(retry_of_sensor(result, accept_stopped=self.accept_stopped))
         if self.never_fail or (self.soft_fail and result.ending is Ending.TIMED_OUT):
             raise AirflowSkipException(str(error)) from error
         if result.ending is Ending.TIMED_OUT:
             raise AirflowSensorTimeout(str(error)) from error
-        raise failure_of_sensor(error, result.ending)
+        raise task_failure(error, final=not result.can_still_change(accept_stopped=self.accept_stopped))

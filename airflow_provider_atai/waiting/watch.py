@@ -74,6 +74,7 @@ class JobWatch:
             status=self._state.status,
             reason=self._reason,
             summary=None if job is None else summarise(job, metrics),
+            has_checkpoint=job.has_checkpoint(metrics) if job and ending is Ending.STOPPED else None,
         )
 
     def metrics_due(self, now: datetime) -> bool:

@@ -141,12 +141,19 @@ class TestLookingUp:
         assert second == third == f"{first[:-2]}-2"
         assert len(emulator.jobs()) == 2
 
-    def test_a_stopped_job_is_adopted_by_a_task_that_accepts_it(self, emulator):
-        emulator.set_outcome("STOPPED", at=1)
+    @pytest.mark.parametrize("metrics_are_down", [False, True])
+    @pytest.mark.parametrize("at", ["STARTING", "RUNNING"])
+    def test_a_stopped_job_is_adopted_by_a_task_that_accepts_it_unless_it_left_nothing(
+        self, emulator, at, metrics_are_down
+    ):
+        emulator.set_outcome("STOPPED", at=at)
         task = life(accept_stopped=True)
         first = task.run_try().value
-        emulator.advance(60)
-        assert task.run_try().value == first
+        emulator.advance(3600)
+        if metrics_are_down:
+            emulator.add_fault(path=f"{JOBS}/*/metrics", effect="answer", status=503, count=None)
+        second = task.run_try().value
+        assert (second == first) == (at == "RUNNING" or metrics_are_down)
 
     @pytest.mark.parametrize(
         ("fault", "error"),
@@ -433,6 +440,27 @@ class TestWaiting:
         outcome = life(accept_stopped=True, **waits).run_try()
         assert outcome.state == "success"
         assert outcome.xcoms["job"]["status"] == "STOPPED"
+
+    def test_a_job_stopped_before_it_had_a_checkpoint_is_followed_by_another(self, emulator, waits):
+        emulator.set_outcome("STOPPED", at="STARTING")
+        task = life(accept_stopped=True, **waits)
+        outcome = task.run_try()
+        assert (outcome.state, type(outcome.error)) == ("up_for_retry", FineTuneJobStoppedError)
+        assert "metrics name no checkpoint" in str(outcome.error)
+        assert "starts a new job, which is paid for again" in str(outcome.error)
+        assert task.run_try().state == "success"
+        assert [job["status"] for job in emulator.jobs()] == ["STOPPED", "COMPLETED"]
+
+    def test_a_stopped_job_whose_metrics_cannot_be_read_is_adopted_again(self, emulator, waits):
+        emulator.set_outcome("STOPPED")
+        emulator.add_fault(path=f"{JOBS}/*/metrics", effect="answer", status=503, count=None)
+        task = life(accept_stopped=True, **waits)
+        outcome = task.run_try()
+        assert (outcome.state, type(outcome.error)) == ("up_for_retry", FineTuneJobStoppedError)
+        assert "adopts the same job" in str(outcome.error)
+        emulator.clear_faults()
+        assert task.run_try().state == "success"
+        assert len(emulator.jobs()) == 1
 
     def test_a_completed_job_without_a_model_is_retried_and_adopted(self, emulator, waits):
         emulator.set_outcome("COMPLETED", inference_config=False)

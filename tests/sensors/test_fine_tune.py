@@ -129,6 +129,31 @@ def test_the_outcome_follows_from_how_the_job_ends(atai_emulator, job, mode, row
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])
+def test_a_job_stopped_before_it_had_a_checkpoint_is_never_a_success(atai_emulator, job, mode, soft_fail):
+    atai_emulator.set_outcome("STOPPED", job_id=job.id, at="STARTING")
+    outcome = wait_for(job, mode, accept_stopped=True, soft_fail=soft_fail, retries=2)
+    assert (outcome.state, type(outcome.error.__cause__)) == ("failed", FineTuneJobStoppedError)
+    assert "metrics name no checkpoint" in str(outcome.error)
+
+
+def test_an_inference_config_shows_that_a_stopped_job_left_something(atai_emulator, job, mode):
+    atai_emulator.set_outcome("STOPPED", job_id=job.id, at="STARTING", inference_config=True)
+    assert wait_for(job, mode, accept_stopped=True).state == "success"
+
+
+def test_a_stopped_job_whose_metrics_cannot_be_read_is_polled_again(atai_emulator, job, mode):
+    atai_emulator.set_outcome("STOPPED", job_id=job.id)
+    atai_emulator.add_fault(path="/fine-tune/jobs/*/metrics", effect="answer", status=503, count=None)
+    outcome = wait_for(job, mode, accept_stopped=True)
+    assert (outcome.state, type(outcome.error)) == ("up_for_retry", FineTuneJobStoppedError)
+    assert "unclear whether it has a checkpoint. A retry of this sensor polls" in str(outcome.error)
+    assert wait_for(job, mode).state == "failed"
+
+    atai_emulator.clear_faults()
+    assert wait_for(job, mode, accept_stopped=True).state == "success"
+
+
+@pytest.mark.parametrize("soft_fail", [False, True])
 def test_a_completed_job_without_a_model_fails(atai_emulator, job, mode, soft_fail):
     atai_emulator.set_outcome("COMPLETED", job_id=job.id, inference_config=False)
     outcome = wait_for(job, mode, soft_fail=soft_fail)

@@ -156,12 +156,18 @@ class TestEnd:
         ],
     )
     def test_only_a_success_ends_in_the_triggerer(self, atai_emulator, job, status, accept_stopped, ends):
-        atai_emulator.set_outcome(status, job_id=job.id, at=1)
+        atai_emulator.set_outcome(status, job_id=job.id)
         atai_emulator.advance(3600)
         event = self.event(end_task=True, accept_stopped=accept_stopped)
         assert (type(event).__name__ == "TaskSuccessEvent") is ends
         if not ends:
             assert event.payload["ending"] == status.lower()
+
+    def test_a_job_without_a_checkpoint_is_left_to_a_worker(self, atai_emulator, job):
+        atai_emulator.set_outcome("STOPPED", job_id=job.id, at=1)
+        atai_emulator.advance(3600)
+        event = self.event(end_task=True, accept_stopped=True)
+        assert (event.payload["ending"], event.payload["has_checkpoint"]) == ("stopped", False)
 
     @pytest.mark.parametrize("job_id", ["None", "", "a/b"])
     def test_a_wrongly_rendered_id_ends_the_wait(self, atai_emulator, job_id):
