@@ -28,7 +28,7 @@ from airflow_provider_atai.jobs.kill import KillSwitch
 from airflow_provider_atai.jobs.submission import end_superseded, latest_job, submit_job
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
 from airflow_provider_atai.retries import failing_at_once, retry_of_owner, task_failure
-from airflow_provider_atai.waiting.deadline import seconds_of, wait_deadline
+from airflow_provider_atai.waiting.deadline import interval_of, seconds_of, wait_deadline
 from airflow_provider_atai.waiting.on_worker import last_look, utcnow, wait_for_job
 from airflow_provider_atai.waiting.policy import DEFAULT_POLL_INTERVAL, Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
@@ -63,8 +63,9 @@ class CreateFineTuneJobOperator(BaseOperator):
     :param reattach: whether a try adopts the job of an earlier try. False pays for a new job in each try.
     :param wait_for_completion: whether the task waits until the job is terminal.
     :param deferrable: whether it waits in the triggerer, without a worker; needs ``wait_for_completion``.
-    :param poll_interval: seconds between two polls of the job.
-    :param timeout: seconds or timedelta from the job's creation, whatever is retried; None for no limit.
+    :param poll_interval: seconds or timedelta between two polls of the job; at least a second.
+    :param timeout: seconds or timedelta from the job's creation, whatever is retried, at most 365 days; None
+        for no limit.
     :param accept_stopped: whether a job that ends STOPPED is a success, if it has an inference config or its
         metrics name a checkpoint.
     :param kill_action: what happens to the job if the task is killed: ``"cancel"`` (at once), ``"stop"``
@@ -98,7 +99,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         reattach: bool = True,
         wait_for_completion: bool = False,
         deferrable: bool = deferrable_by_default(),
-        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        poll_interval: timedelta | float = DEFAULT_POLL_INTERVAL,
         timeout: timedelta | float | None = None,
         accept_stopped: bool = False,
         kill_action: JobAction = "cancel",
@@ -111,7 +112,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         check_action(kill_action, "kill_action")
         check_action(timeout_action, "timeout_action")
         seconds_of(timeout, "timeout")
-        seconds_of(poll_interval, "poll_interval")
+        seconds_of(self.execution_timeout, "execution_timeout")
         check_deferrable(deferrable, waits=wait_for_completion, default=deferrable_by_default())
         self.name = name
         self.datasets = datasets
@@ -120,7 +121,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         self.reattach = reattach
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
+        self.poll_interval = interval_of(poll_interval, "poll_interval")
         self.timeout = timeout
         self.accept_stopped = accept_stopped
         self.kill_action = kill_action

@@ -24,7 +24,15 @@ from airflow_provider_atai.compat.task_store import first_try_start
 from airflow_provider_atai.errors import AtaiResponseError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
 from airflow_provider_atai.retries import POLLS_AGAIN, failing_at_once, retry_of_sensor, task_failure
-from airflow_provider_atai.waiting.deadline import BACKSTOP_MARGIN, seconds_before_airflow, wait_deadline
+from airflow_provider_atai.waiting.deadline import (
+    BACKSTOP_MARGIN,
+    LONGEST_SECONDS,
+    SHORTEST_INTERVAL,
+    interval_of,
+    seconds_before_airflow,
+    seconds_of,
+    wait_deadline,
+)
 from airflow_provider_atai.waiting.on_worker import last_look, poke_job, utcnow
 from airflow_provider_atai.waiting.policy import Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
@@ -59,6 +67,8 @@ class FineTuneJobSensor(BaseSensorOperator):
         ``deferrable``. Everything else ends on a worker. So does a sensor with ``outlets``: only a worker
         sends its asset events.
     :param atai_conn_id: the connection. (templated)
+    :param kwargs: those of every sensor. ``poke_interval`` is at least a second. ``exponential_backoff`` and
+        ``max_wait`` hold in the triggerer as well.
     :raises AirflowFailException: the job FAILED, was cancelled, or was stopped without ``accept_stopped``;
         there is no such job, or the key is refused. Airflow does not retry it. Its ``__cause__`` is the error
         of :mod:`~airflow_provider_atai.errors`, such as ``FineTuneJobFailedError``.
@@ -85,6 +95,9 @@ class FineTuneJobSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.poke_interval = interval_of(max(self.poke_interval, SHORTEST_INTERVAL), "poke_interval")
+        seconds_of(self.timeout or None, "timeout")
+        seconds_of(self.execution_timeout, "execution_timeout")
         if not is_dynamic(job_id):
             check_job_id(job_id)
         self.job_id = job_id
@@ -154,10 +167,14 @@ class FineTuneJobSensor(BaseSensorOperator):
             "job_id": self.job_id,
             "atai_conn_id": self.atai_conn_id,
             "poll_interval": self.poke_interval,
+            "max_interval": self._max_interval() if self.exponential_backoff else None,
             "end_task": self.end_from_trigger,
             "accept_stopped": self.accept_stopped,
             "push_xcom": self.do_xcom_push,
         }
+
+    def _max_interval(self) -> float:
+        return max(self.max_wait.total_seconds(), SHORTEST_INTERVAL) if self.max_wait else LONGEST_SECONDS
 
     def _start_trigger_args(self, job_id: str | None) -> StartTriggerArgs:
         from airflow.triggers.base import StartTriggerArgs

@@ -31,7 +31,16 @@ from airflow_provider_atai.waiting.summary import describe_summary
 from airflow_provider_atai.waiting.watch import JobWatch
 
 _ARGUMENTS = (
-    *("job_id", "atai_conn_id", "poll_interval", "deadline", "outage_tolerance", "kill_action", "reattach"),
+    *(
+        "job_id",
+        "atai_conn_id",
+        "poll_interval",
+        "max_interval",
+        "deadline",
+        "outage_tolerance",
+        "kill_action",
+        "reattach",
+    ),
     *("known_to_exist", "before_timeout", "end_task", "accept_stopped", "push_xcom"),
 )
 
@@ -49,6 +58,7 @@ class FineTuneJobTrigger(BaseTrigger):
     :param job_id: the job to wait for.
     :param atai_conn_id: the connection.
     :param poll_interval: seconds between two polls of the job.
+    :param max_interval: the seconds up to which the interval doubles from poll to poll; None if it does not.
     :param deadline: when to give up, as an ISO 8601 time with its zone; None for never. It is absolute, so
         that a restarted triggerer does not renew it.
     :param outage_tolerance: seconds for which the API may give no usable response.
@@ -71,6 +81,7 @@ class FineTuneJobTrigger(BaseTrigger):
         job_id: str,
         atai_conn_id: str = AtaiHook.default_conn_name,
         poll_interval: float = DEFAULT_POLL_INTERVAL,
+        max_interval: float | None = None,
         deadline: str | None = None,
         outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE,
         kill_action: JobAction = "leave",
@@ -85,6 +96,7 @@ class FineTuneJobTrigger(BaseTrigger):
         self.job_id = job_id
         self.atai_conn_id = atai_conn_id
         self.poll_interval = poll_interval
+        self.max_interval = max_interval
         self.deadline = deadline
         self.outage_tolerance = outage_tolerance
         self.kill_action = kill_action
@@ -170,6 +182,7 @@ class FineTuneJobTrigger(BaseTrigger):
             interval=self.poll_interval,
             deadline=watch.limits.deadline,
         ) as news:
+            news.max_interval = self.max_interval
             while True:
                 item = await news.receive()
                 if isinstance(item, JobMetrics):

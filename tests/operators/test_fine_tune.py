@@ -441,6 +441,12 @@ class TestWaiting:
         assert outcome.state == "success"
         assert outcome.xcoms["job"]["status"] == "STOPPED"
 
+    @pytest.mark.parametrize("interval", [timedelta(seconds=60), 60])
+    def test_the_interval_is_kept_however_it_is_written(self, emulator, waits, interval):
+        assert life(poll_interval=interval, **waits).run_try().state == "success"
+        polls = emulator.requests(method="GET", path=f"*{JOBS}/{emulator.jobs()[0]['id']}")
+        assert len(polls) == pytest.approx(13, abs=1)
+
     def test_a_job_stopped_before_it_had_a_checkpoint_is_followed_by_another(self, emulator, waits):
         emulator.set_outcome("STOPPED", at="STARTING")
         task = life(accept_stopped=True, **waits)
@@ -488,6 +494,7 @@ class TestWaiting:
             "job_id",
             "atai_conn_id",
             "poll_interval",
+            "max_interval",
             "deadline",
             "outage_tolerance",
             "kill_action",
@@ -775,7 +782,11 @@ class TestArguments:
             ({"kill_action": "kill"}, 'kill_action must be "cancel"'),
             ({"timeout_action": None}, 'timeout_action must be "cancel"'),
             ({"timeout": 0}, "timeout must be a positive number"),
+            ({"timeout": timedelta.max}, "timeout must be .* at most 365 days"),
+            ({"timeout": 1e12}, "timeout must be .* at most 365 days"),
+            ({"execution_timeout": timedelta.max}, "execution_timeout must be .* at most 365 days"),
             ({"poll_interval": -1}, "poll_interval must be a positive number"),
+            ({"poll_interval": None}, "poll_interval must be a positive number"),
             ({"deferrable": True}, "Add wait_for_completion=True"),
         ],
     )

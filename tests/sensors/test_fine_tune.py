@@ -35,6 +35,11 @@ def mode(request):
     return MODES[request.param]
 
 
+@pytest.fixture(params=[name for name in MODES if name not in ("poke", "reschedule")])
+def deferred(request):
+    return MODES[request.param]
+
+
 @pytest.fixture
 def job(atai_emulator, clock):
     """A job that takes eleven minutes."""
@@ -44,7 +49,7 @@ def job(atai_emulator, clock):
 def wait_for(job, mode, **arguments):
     def build():
         return FineTuneJobSensor(
-            task_id="wait", job_id=job.id, poke_interval=60, **{"timeout": 3600, **mode, **arguments}
+            task_id="wait", job_id=job.id, **{"timeout": 3600, "poke_interval": 60, **mode, **arguments}
         )
 
     return TaskLife(build, max_tries=arguments.get("retries", 0)).run_try()
@@ -289,6 +294,51 @@ class TestAirflowsOwnTimeout:
         atai_emulator.advance(3600)
         atai_emulator.add_fault(path="/fine-tune/**", effect="answer", status=503, count=2)
         assert resume()["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "polls"),
+    [
+        ({}, 12),
+        # At 0, 1, 2, 4, 8 and 16 minutes.
+        ({"exponential_backoff": True}, 6),
+        # At 0, 1, 2, 4, 6, 8, 10 and 12 minutes.
+        ({"exponential_backoff": True, "max_wait": timedelta(minutes=2)}, 8),
+        ({"exponential_backoff": True, "max_wait": 30}, 23),
+        ({"max_wait": 30}, 12),
+    ],
+)
+def test_a_growing_interval_holds_in_the_triggerer_too(atai_emulator, job, deferred, arguments, polls):
+    assert wait_for(job, deferred, **arguments).state == "success"
+    asked = atai_emulator.requests(method="GET", path=f"*/jobs/{job.id}")
+    assert len(asked) == pytest.approx(polls, abs=1)
+
+
+@pytest.mark.parametrize("interval", [0, 0.001])
+def test_the_interval_is_at_least_a_second(atai_emulator, job, mode, interval):
+    wait_for(job, mode, poke_interval=interval, timeout=20)
+    assert 19 <= len(atai_emulator.requests(method="GET", path=f"*/jobs/{job.id}")) <= 22
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"timeout": timedelta.max},
+        {"timeout": 1e12},
+        {"poke_interval": timedelta.max},
+        {"execution_timeout": timedelta.max},
+        {"execution_timeout": timedelta()},
+    ],
+)
+def test_a_time_that_nothing_can_wait_for_fails_when_the_dag_is_parsed(arguments, mode):
+    (name,) = arguments
+    with pytest.raises(ValueError, match=f"{name} must be .* at most 365 days"):
+        FineTuneJobSensor(task_id="wait", job_id="job-1", **mode, **arguments)
+
+
+def test_a_timeout_of_zero_means_one_look(atai_emulator, job, mode):
+    assert wait_for(job, mode, timeout=0).state == "failed"
+    assert len(atai_emulator.requests(method="GET", path=f"*/jobs/{job.id}")) <= 2
 
 
 def test_the_sensor_never_acts_on_the_job(atai_emulator, job, mode):

@@ -45,6 +45,7 @@ class TestStart:
             "job_id": "job-1",
             "atai_conn_id": "other",
             "poll_interval": 7.0,
+            "max_interval": None,
             "end_task": True,
             "accept_stopped": True,
             "push_xcom": True,
