@@ -11,10 +11,13 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_atai.api.backoff import backoff
 from airflow_provider_atai.api.fine_tune import ENDED_WITHOUT_MODEL
+from airflow_provider_atai.api.timestamps import parse_timestamp
 from airflow_provider_atai.errors import (
     AtaiConflictError,
     AtaiError,
@@ -184,8 +187,9 @@ def _create(
     for attempt in range(1, _MAX_POSTS + 1):
         switch.before_post(job_id)
         remember(job_id)
+        asked_at = datetime.now(UTC)
         try:
-            return api.create(**request, job_id=job_id)
+            return _not_older(api.create(**request, job_id=job_id), asked_at)
         except AtaiConflictError as error:
             found = _look_again(api, job_id, after=error)
             if found is None:
@@ -201,8 +205,15 @@ def _create(
         found = _look_again(api, job_id, after=problem)
         if found is not None:
             log.info("Job %s was created although the response was lost.", job_id)
-            return found
+            return _not_older(found, asked_at)
     raise problem
+
+
+def _not_older(job: FineTuneJob, asked_at: datetime) -> FineTuneJob:
+    # The service's clock may be behind, and the task's timeout counts from this time.
+    if job.created_at is None or job.created_at >= asked_at:
+        return job
+    return replace(job, created_at=parse_timestamp(asked_at.isoformat()))
 
 
 def _look_again(api: FineTuneApi, job_id: str, *, after: AtaiError) -> FineTuneJob | None:

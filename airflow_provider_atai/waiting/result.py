@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_atai.api.printable import printable
 from airflow_provider_atai.errors import (
     AtaiResponseError,
     FineTuneJobCancelledError,
@@ -51,6 +52,7 @@ _KEPT = {
     False: "It left nothing to use: its metrics name no checkpoint, and it has no inference config.",
     None: "Its metrics could not be read, so it is unclear whether it has a checkpoint.",
 }
+_LONGEST_REASON = 2000
 _UNREAD_AT_DEADLINE = "{job} could not be read at its deadline ({reason}). {known}."
 
 
@@ -128,12 +130,12 @@ class WaitResult:
 
         :param what_a_retry_does: a sentence. It differs between the task that owns the job and a sensor.
         """
-        status = self.status or "never read"
+        status = printable(self.status or "never read")
         is_unread = self.ending is Ending.TIMED_OUT and self.reason is not None
         what_happened = (_UNREAD_AT_DEADLINE if is_unread else _WHAT_HAPPENED[self.ending]).format(
             job=f"Fine-tune job {self.job_id}",
             known=f"Its last known status is {status}",
-            reason=self.reason,
+            reason=printable(self.reason, _LONGEST_REASON),
             kept=_KEPT[self.has_checkpoint],
         )
         return _ERRORS[self.ending](f"{what_happened} {what_a_retry_does}", job_id=self.job_id, status=status)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_atai.api.fine_tune import JobStatus
+from airflow_provider_atai.api.printable import printable
 from airflow_provider_atai.errors import AtaiError, AtaiRateLimitError
 from airflow_provider_atai.waiting.policy import Decision, Ending, WaitLimits, WaitState, decide
 from airflow_provider_atai.waiting.result import WaitResult
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
 
 METRICS_INTERVAL = 300
+# An error may quote several entries of the service's response.
+_LONGEST_REASON = 2000
 _LISTED = frozenset(status.value for status in JobStatus)
 # A job may have new checkpoints in these.
 TRAINING_STATUSES = frozenset({"RUNNING", "FINALIZING", "STOPPING"})
@@ -52,7 +55,7 @@ class JobWatch:
         self._state = decision.state
         self.delay = decision.delay
         if isinstance(seen, AtaiError):
-            self._reason = str(seen)
+            self._reason = printable(seen, _LONGEST_REASON)
             self._log_error(seen, before, decision)
         else:
             self._job = seen
@@ -133,7 +136,7 @@ class JobWatch:
                 "The service refused the key while waiting for job %s (%s). Reading the connection again "
                 "once, in case the key was rotated.",
                 self.job_id,
-                error,
+                self._reason,
             )
         elif isinstance(error, AtaiRateLimitError):
             self._log.info("The API asks for a pause. The next poll is in %.0f s.", decision.delay)
@@ -141,7 +144,7 @@ class JobWatch:
             self._log.warning(
                 "Job %s cannot be read: %s. The job itself is not affected. Polling goes on for up to %s.",
                 self.job_id,
-                error,
+                self._reason,
                 _span(timedelta(seconds=self.limits.outage_tolerance)),
             )
 

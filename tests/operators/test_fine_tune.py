@@ -533,6 +533,16 @@ class TestTimeout:
         created, now = emulator.jobs()[0]["created_at"], emulator.requests()[-1]["time"]
         assert (seconds(now) - seconds(created)).total_seconds() == pytest.approx(1200, abs=5)
 
+    @pytest.mark.parametrize("effect", [None, "drop_after"])
+    def test_a_service_whose_clock_is_behind_gives_a_new_job_its_time(self, emulator, waits, clock, effect):
+        behind = (clock.now - timedelta(minutes=20)).isoformat()
+        emulator.add_fault(path=f"{JOBS}**", effect="merge", content={"created_at": behind}, count=None)
+        if effect:
+            emulator.add_fault(method="POST", path=JOBS, effect=effect, count=1)
+        outcome = life(timeout=900, **waits).run_try()
+        assert outcome.error is None
+        assert emulator.jobs()[0]["status"] == "COMPLETED"
+
     def test_a_refused_timeout_action_is_named_in_the_error(self, emulator, waits):
         emulator.add_fault(method="PUT", path=f"{JOBS}/**", effect="answer", status=400, count=None)
         outcome = life(timeout=300, **waits).run_try()

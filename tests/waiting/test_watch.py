@@ -91,6 +91,16 @@ def test_an_outage_logs_one_warning_and_one_line_at_its_end(watch, lines):
     assert "Job job-1 can be read again after 3 min 20 s and 3 failed polls." in lines.at("INFO")
 
 
+def test_no_text_of_the_service_makes_a_line_of_its_own(watch, lines):
+    watch.judge(job("RUNNING"), NOW)
+    watch.judge(AtaiConnectionError("nobody\nERROR - forged"), at(60))
+    watch.log_metrics(JobMetrics(None, ({"note\n": "\nERROR - forged\x1b[2J"},)))
+    assert len(lines.seen) == 3
+    assert all(text.isprintable() for _, text in lines.seen)
+    for ending in (Ending.TIMED_OUT, Ending.UNREACHABLE):
+        assert str(watch.result(ending).error("Retry.")).isprintable()
+
+
 def test_a_refused_key_is_logged_as_a_warning(watch, lines):
     refused = error_class(401)(status_code=401, method="GET", path="/v0.5/fine-tune/jobs/job-1")
     assert watch.judge(refused, NOW).reread_connection
