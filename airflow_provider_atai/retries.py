@@ -1,14 +1,16 @@
-"""What a retry of a task can do: what is never retried, what messages say of it, and a ready-made policy."""
+"""What a retry of a task can do, how a failed task says so, and a ready-made policy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from airflow_provider_atai.api.fine_tune import ENDED_WITHOUT_MODEL
-from airflow_provider_atai.compat.sdk import AirflowFailException
+from airflow_provider_atai.api.printable import printable
+from airflow_provider_atai.compat.sdk import AirflowFailException, AirflowSensorTimeout, log_of
 from airflow_provider_atai.errors import AtaiError, FineTuneJobError, PermanentError
 from airflow_provider_atai.waiting.policy import Ending
 
@@ -16,9 +18,13 @@ if TYPE_CHECKING:
     from airflow_provider_atai.compat.sdk import ExceptionRetryPolicy
     from airflow_provider_atai.waiting.result import WaitResult
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 ADOPTS_THE_JOB = "A retry of this task adopts the same job; it does not start a second one."
 POLLS_AGAIN = "A retry of this sensor polls the same job again."
 
+_LONGEST_LINE = 4000
 _ERRORS = "airflow_provider_atai.errors"
 
 
@@ -56,6 +62,26 @@ def task_failure(error: FineTuneJobError, *, final: bool) -> Exception:
     failure = AirflowFailException(str(error))
     failure.__cause__ = error
     return failure
+
+
+def telling_why(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """
+    Let ``execute`` or ``resume_execution`` log why the task fails, in one ERROR line.
+
+    Airflow logs the same sentence below a traceback, where few people look.
+    """
+
+    @wraps(method)
+    def telling(task: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(task, *args, **kwargs)
+        except (AtaiError, AirflowFailException, AirflowSensorTimeout) as error:
+            # What follows the first line is the traceback of a trigger.
+            sentences = [str(error).partition("\n")[0], *getattr(error, "__notes__", ())]
+            log_of(task).error("%s", printable(" ".join(sentences), _LONGEST_LINE))
+            raise
+
+    return telling
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from airflow_provider_atai.jobs.identity import job_ids
 from airflow_provider_atai.jobs.kill import KillSwitch
 from airflow_provider_atai.jobs.submission import end_superseded, latest_job, submit_job
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
-from airflow_provider_atai.retries import failing_at_once, retry_of_owner, task_failure
+from airflow_provider_atai.retries import failing_at_once, retry_of_owner, task_failure, telling_why
 from airflow_provider_atai.waiting.deadline import interval_of, seconds_of, wait_deadline
 from airflow_provider_atai.waiting.on_worker import last_look, utcnow, wait_for_job
 from airflow_provider_atai.waiting.policy import DEFAULT_POLL_INTERVAL, Ending, WaitLimits
@@ -146,6 +146,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         """Do to the job what ``kill_action`` says, or leave it to the task's next try."""
         self._switch.pull(self.hook, partial(is_tried_again, self._ti))
 
+    @telling_why
     def execute(self, context: Context) -> str:
         """Create or adopt the job, and wait for it if asked to."""
         job = self._submit(context)
@@ -188,6 +189,7 @@ class CreateFineTuneJobOperator(BaseOperator):
             self.job_page_url = self.hook.console_url(result.job_id)
         return self._finish(context, result)
 
+    @telling_why
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral, also if the trigger broke or Airflow timed it out."""
         broken = broken_deferral(next_method, next_kwargs)
@@ -228,10 +230,8 @@ class CreateFineTuneJobOperator(BaseOperator):
             if not broken.timed_out:
                 raise AtaiResponseError(broken.describe(f"{known} {_LOOKS_FIRST}")) from error
             end_last_job(self.hook, ids, self.timeout_action, log=log_of(self))
-            raise AirflowFailException(
-                f"Airflow timed out the wait. {known} The log says what became of timeout_action="
-                f"{self.timeout_action!r}. The task is not retried."
-            ) from error
+            known = f"{known} The log says what became of timeout_action."
+            raise AirflowFailException(f"The wait timed out. {known} The task is not retried.") from error
         if job is None:
             raise AtaiResponseError(broken.describe(f"No job of this task was found. {_LOOKS_FIRST}"))
         return job.id
@@ -280,6 +280,7 @@ class _EndFineTuneJobOperator(BaseOperator):
         self.job_id = job_id
         self.atai_conn_id = atai_conn_id
 
+    @telling_why
     def execute(self, context: Context) -> str:
         """Ask the service to end the job, and return the status in its response."""
         if normalise_rendered(self.job_id) is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,14 @@ from airflow_provider_atai.compat.task_state import broken_deferral
 from airflow_provider_atai.compat.task_store import first_try_start
 from airflow_provider_atai.errors import AtaiResponseError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
-from airflow_provider_atai.retries import POLLS_AGAIN, failing_at_once, retry_of_sensor, task_failure
+from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
+from airflow_provider_atai.retries import (
+    POLLS_AGAIN,
+    failing_at_once,
+    retry_of_sensor,
+    task_failure,
+    telling_why,
+)
 from airflow_provider_atai.waiting.deadline import (
     BACKSTOP_MARGIN,
     LONGEST_SECONDS,
@@ -80,8 +88,10 @@ class FineTuneJobSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("job_id", "atai_conn_id")
+    operator_extra_links = (FineTuneJobLink(),)
     ui_color = "#e3f5ec"
     hook = cached_property(hook_of)
+    job_page_url: str | None = None
 
     def __init__(
         self,
@@ -122,10 +132,12 @@ class FineTuneJobSensor(BaseSensorOperator):
         if self.start_from_trigger:
             self.start_trigger_args = self._start_trigger_args(rendered_there)
 
+    @telling_why
     def execute(self, context: Context) -> Any:
         """Wait for the job, in the sensor's mode."""
         with failing_at_once("There is no job to wait for.", final=ValueError):
             check_job_id(self.job_id)
+        self._push_link(context)
         if self.deferrable:
             from airflow_provider_atai.triggers.fine_tune import deferral
 
@@ -144,6 +156,7 @@ class FineTuneJobSensor(BaseSensorOperator):
         """Resume after the trigger has fired. ``dag.test()`` passes only the event on, without ``job_id``."""
         return self._finish(WaitResult.from_event(event, job_id=job_id or self.job_id))
 
+    @telling_why
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
         Resume after the deferral, whether the trigger fired, broke or was timed out by Airflow.
@@ -152,6 +165,7 @@ class FineTuneJobSensor(BaseSensorOperator):
         The method of Airflow's sensors is not called. With ``soft_fail`` it turns every ``AirflowException``
         into a skip, whereas in the other modes only a timeout skips.
         """
+        self._push_link(context)
         broken = broken_deferral(next_method, next_kwargs)
         if broken is None:
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
@@ -161,6 +175,11 @@ class FineTuneJobSensor(BaseSensorOperator):
             raise AirflowSkipException(f"The trigger broke: {broken.reason}")
         known = f"Fine-tune job {self.job_id} may still run and bill."
         raise AtaiResponseError(broken.describe(f"{known} {POLLS_AGAIN}"))
+
+    def _push_link(self, context: Context) -> None:
+        # A wait does not fail for want of a link.
+        with suppress(Exception):
+            self.job_page_url = push_link(context["ti"], self.hook.console_url(self.job_id))
 
     def _trigger_arguments(self) -> dict[str, Any]:
         return {

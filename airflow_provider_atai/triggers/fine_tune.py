@@ -17,6 +17,7 @@ from airflow_provider_atai.compat.task_state import push_xcom, read_task_state, 
 from airflow_provider_atai.errors import AtaiError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.jobs.ending import JobAction, end_job
+from airflow_provider_atai.links.fine_tune import FineTuneJobLink
 from airflow_provider_atai.waiting.deadline import backstop
 from airflow_provider_atai.waiting.on_worker import finish, utcnow
 from airflow_provider_atai.waiting.policy import (
@@ -106,6 +107,7 @@ class FineTuneJobTrigger(BaseTrigger):
         self.end_task = end_task
         self.accept_stopped = accept_stopped
         self.push_xcom = push_xcom
+        self._job_page_url: str | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments: ids, times and choices, never a key or an address."""
@@ -169,6 +171,7 @@ class FineTuneJobTrigger(BaseTrigger):
                     return watch.result(decision.ending)
                 await asyncio.sleep(decision.delay)
                 continue
+            self._job_page_url = hook.console_url(self.job_id)
             result = await self._wait_over(hook, watch)
             if result is not None:
                 return result
@@ -203,6 +206,8 @@ class FineTuneJobTrigger(BaseTrigger):
             if self.push_xcom:
                 # Not with the event: Airflow 3.3 encodes that twice, and readers would get text.
                 await push_xcom(self, "return_value", result.summary)
+            if self._job_page_url is not None:
+                await push_xcom(self, FineTuneJobLink().xcom_key, self._job_page_url)
         except Exception as error:
             self.log.warning("The XCom cannot be pushed here, so a worker ends the task: %r", error)
             return False

@@ -80,7 +80,7 @@ def describe_summary(summary: dict[str, Any]) -> str:
     """Return one log line with what a person wants to know about a finished job."""
     parts = [f"Job {summary['job_id']} is {printable(summary['status'])}"]
     if summary["duration_seconds"] is not None:
-        parts.append(f"after {summary['duration_seconds']:.0f} s")
+        parts.append(f"({summary['duration_seconds']:.0f} s from its creation to its last update)")
     text = " ".join(parts)
     if summary["metrics"]:
         text += f"; last checkpoint: {describe_record(summary['metrics'])}"

@@ -46,10 +46,12 @@ class JobWatch:
         self._job: FineTuneJob | None = None
         self._reason: str | None = None
         self._polled_at: datetime | None = None
+        self._began: datetime | None = None
         self._logged: set[str] = set()
 
     def judge(self, seen: FineTuneJob | AtaiError, now: datetime) -> Decision:
         """Decide what to do after a poll, remember it, and log what changed."""
+        self._began = self._began or now
         before = self._state
         decision = decide(seen, state=before, limits=self.limits, now=now, jitter=random.random())
         self._state = decision.state
@@ -107,18 +109,20 @@ class JobWatch:
     def _log_status(self, job: FineTuneJob, before: WaitState, now: datetime) -> None:
         if before.outage_since is not None:
             self._log.info(
-                "Job %s can be read again after %s and %d failed polls.",
+                "Job %s can be read again after an outage of %s and %d failed polls.",
                 self.job_id,
                 _span(now - before.outage_since),
                 before.failures,
             )
         if job.status == before.status:
             return
-        age = f", {_span(now - job.created_at)} after its creation" if job.created_at else ""
+        times = [f"age of the job {_span(now - job.created_at)}"] if job.created_at else []
         if before.status is None:
-            self._log.info("Job %s is %s%s.", self.job_id, job.status, age)
+            change = f"is {job.status}"
         else:
-            self._log.info("Job %s: %s -> %s%s.", self.job_id, before.status, job.status, age)
+            change = f"went from {before.status} to {job.status}"
+            times.append(f"waited for {_span(now - (self._began or now))}")
+        self._log.info("Job %s %s%s.", self.job_id, change, f" ({', '.join(times)})" if times else "")
         if job.status not in _LISTED or job.status == JobStatus.UNKNOWN.value:
             self._log.warning(
                 "Job %s has the status %s, which the API's documents do not explain. It counts as active "

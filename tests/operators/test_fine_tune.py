@@ -7,6 +7,7 @@ import pytest
 import requests
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
+from airflow_provider_atai import retries
 from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiRateLimitError,
@@ -53,6 +54,53 @@ def life(**arguments):
 
 def posts(emulator):
     return emulator.requests(method="POST", path="*/fine-tune/jobs")
+
+
+def error_lines(task):
+    """Run one try; return its error, and the lines that it logged as errors before Airflow's traceback."""
+    with mock.patch.object(retries, "log_of", autospec=True) as log_of:
+        error = task.run_try().error
+    return error, [call.args[1] for call in log_of.return_value.error.call_args_list]
+
+
+class TestErrorLine:
+    """A failed task's log says why in one line of its own."""
+
+    def test_a_failed_job(self, emulator, waits):
+        emulator.set_outcome("FAILED")
+        error, lines = error_lines(life(**waits))
+        assert lines == [str(error)]
+
+    def test_a_refused_request(self, emulator):
+        error, lines = error_lines(life(datasets=[{**TRAIN, "file_ids": ["missing.csv"]}]))
+        assert lines == [str(error)]
+        assert "missing.csv" in lines[0]
+
+    def test_a_retryable_error_says_what_a_retry_does(self, emulator):
+        emulator.add_fault(path=f"{JOBS}**", effect="answer", status=503, count=None)
+        error, lines = error_lines(life())
+        assert lines == [f"{error} {error.__notes__[0]}"]
+        assert "A retry looks for it" in lines[0]
+
+    def test_a_trigger_that_broke_is_told_without_its_traceback(self, emulator):
+        ti = TaskInstance(task_id="fine_tune")
+        ti.xcom_push("return_value", "job-1")
+        failure = {"error": "Trigger failure", "traceback": ["boom"]}
+        with (
+            mock.patch.object(retries, "log_of", autospec=True) as log_of,
+            pytest.raises(AtaiResponseError, match="boom"),
+        ):
+            create(**WAITS["triggerer"]).resume_execution("__fail__", failure, {"ti": ti})
+        (call,) = log_of.return_value.error.call_args_list
+        assert "may still run and bill" in call.args[1]
+        assert "boom" not in call.args[1]
+
+    def test_a_job_that_cannot_be_ended(self, emulator):
+        error, lines = error_lines(TaskLife(lambda: StopFineTuneJobOperator(task_id="end", job_id="missing")))
+        assert lines == [str(error)]
+
+    def test_a_success_has_none(self, emulator, waits):
+        assert error_lines(life(**waits)) == (None, [])
 
 
 class TestCreating:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import pytest
 from airflow.providers.common.compat.sdk import (
@@ -11,6 +12,8 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
+from airflow_provider_atai import retries
+from airflow_provider_atai.compat.sdk import WORKERS_PUSH_LINKS
 from airflow_provider_atai.errors import (
     FineTuneJobCancelledError,
     FineTuneJobFailedError,
@@ -339,6 +342,35 @@ def test_a_time_that_nothing_can_wait_for_fails_when_the_dag_is_parsed(arguments
 def test_a_timeout_of_zero_means_one_look(atai_emulator, job, mode):
     assert wait_for(job, mode, timeout=0).state == "failed"
     assert len(atai_emulator.requests(method="GET", path=f"*/jobs/{job.id}")) <= 2
+
+
+def test_the_link_to_the_job_is_on_the_sensor(atai_emulator, job, mode, monkeypatch):
+    connection = atai_emulator.connection_json.replace(
+        "{", '{"extra": {"console_url_template": "https://console.example/{job_id}"}, ', 1
+    )
+    monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", connection)
+    page = f"https://console.example/{job.id}"
+    assert wait_for(job, mode).xcoms["_link_FineTuneJobLink"] == page
+
+    sensor = FineTuneJobSensor(task_id="wait", job_id=job.id)
+    (link,) = sensor.operator_extra_links
+    sensor.execute({"ti": TaskInstance(task_id="wait")})
+    # On Airflow 3 the worker pushes what the link returns at the end of every process.
+    assert sensor.job_page_url == page
+    assert not WORKERS_PUSH_LINKS or link.get_link(sensor, ti_key=None) == page
+
+
+@pytest.mark.parametrize(
+    ("ending", "says"),
+    [("FAILED", "no longer runs"), ("STARTING", "had not finished at its deadline"), ("COMPLETED", None)],
+)
+def test_the_log_has_one_error_line_with_the_sentence_that_matters(atai_emulator, job, mode, ending, says):
+    atai_emulator.set_outcome(ending, job_id=job.id)
+    with mock.patch.object(retries, "log_of", autospec=True) as log_of:
+        outcome = wait_for(job, mode)
+    lines = [call.args[1] for call in log_of.return_value.error.call_args_list]
+    assert lines == ([] if says is None else [str(outcome.error)])
+    assert says is None or says in lines[0]
 
 
 def test_the_sensor_never_acts_on_the_job(atai_emulator, job, mode):
