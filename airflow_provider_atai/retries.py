@@ -1,54 +1,87 @@
-"""What a retry of a task can do: what is never retried, what messages say of it, and a ready-made policy."""
+"""What a retry of a task can do, how a failed task says so, and a ready-made policy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from airflow_provider_atai.api.fine_tune import ENDED_WITHOUT_MODEL
-from airflow_provider_atai.compat.sdk import AirflowFailException
-from airflow_provider_atai.errors import AtaiError, FineTuneJobError, FineTuneJobTimeoutError, PermanentError
+from airflow_provider_atai.api.printable import printable
+from airflow_provider_atai.compat.sdk import AirflowFailException, AirflowSensorTimeout, log_of
+from airflow_provider_atai.errors import AtaiError, FineTuneJobError, PermanentError
 from airflow_provider_atai.waiting.policy import Ending
 
 if TYPE_CHECKING:
     from airflow_provider_atai.compat.sdk import ExceptionRetryPolicy
+    from airflow_provider_atai.waiting.result import WaitResult
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 ADOPTS_THE_JOB = "A retry of this task adopts the same job; it does not start a second one."
 POLLS_AGAIN = "A retry of this sensor polls the same job again."
 
+_LONGEST_LINE = 4000
 _ERRORS = "airflow_provider_atai.errors"
-_CAN_STILL_CHANGE = (Ending.UNREACHABLE, Ending.NO_MODEL)
 
 
-def retry_of_owner(ending: Ending) -> str:
+def retry_of_owner(result: WaitResult, *, accept_stopped: bool) -> str:
     """Return what a retry of the task that owns a job does after its wait has ended like this."""
-    if ending.upper() in ENDED_WITHOUT_MODEL:
-        return "A retry of this task starts a new job, which is paid for again."
-    if ending in _CAN_STILL_CHANGE:
+    if result.can_still_change(accept_stopped=accept_stopped):
         return ADOPTS_THE_JOB
-    if ending is Ending.TIMED_OUT:
+    if result.ending.upper() in ENDED_WITHOUT_MODEL:
+        return "A retry of this task starts a new job, which is paid for again."
+    if result.ending is Ending.TIMED_OUT:
         return "The task is not retried."
     return "The task is not retried. If it is run again, it looks for the same job before it creates one."
 
 
-def retry_of_sensor(ending: Ending) -> str:
+def retry_of_sensor(result: WaitResult, *, accept_stopped: bool) -> str:
     """Return what a retry of a sensor does after its wait has ended like this."""
-    if ending in _CAN_STILL_CHANGE:
+    if result.can_still_change(accept_stopped=accept_stopped):
         return POLLS_AGAIN
-    if ending is Ending.TIMED_OUT:
+    if result.ending is Ending.TIMED_OUT:
         return "It may still run and bill. A sensor's timeout is not retried."
-    return "A retry of this sensor cannot change that: it polls the same job."
+    return "The sensor is not retried: it would poll the same job and find the same."
 
 
-def task_failure(error: FineTuneJobError) -> Exception:
-    """Return what to raise for an error, so that Airflow does not retry what a retry cannot help."""
-    if not isinstance(error, PermanentError | FineTuneJobTimeoutError):
+def task_failure(error: FineTuneJobError, *, final: bool) -> Exception:
+    """
+    Return what a task raises for an error.
+
+    :param error: how the wait ended.
+    :param final: whether a retry cannot help. The owner of a job can make another one; a sensor only looks.
+    """
+    if not final:
         return error
+    # Airflow never retries this one. soft_fail skips on it only if poke() raises it, or Airflow's own
+    # resume_execution() of a sensor sees it: ours come from neither.
     failure = AirflowFailException(str(error))
     failure.__cause__ = error
     return failure
+
+
+def telling_why(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """
+    Let ``execute`` or ``resume_execution`` log why the task fails, in one ERROR line.
+
+    Airflow logs the same sentence below a traceback, where few people look.
+    """
+
+    @wraps(method)
+    def telling(task: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(task, *args, **kwargs)
+        except (AtaiError, AirflowFailException, AirflowSensorTimeout) as error:
+            # What follows the first line is the traceback of a trigger.
+            sentences = [str(error).partition("\n")[0], *getattr(error, "__notes__", ())]
+            log_of(task).error("%s", printable(" ".join(sentences), _LONGEST_LINE))
+            raise
+
+    return telling
 
 
 @contextmanager

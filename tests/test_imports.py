@@ -68,6 +68,7 @@ OURS = """
 airflow_provider_atai.api.backoff
 airflow_provider_atai.api.fine_tune
 airflow_provider_atai.api.job_request
+airflow_provider_atai.api.printable
 airflow_provider_atai.api.timestamps
 airflow_provider_atai.compat
 airflow_provider_atai.compat.rendering

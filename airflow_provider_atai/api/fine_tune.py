@@ -72,6 +72,19 @@ class FineTuneJob:
         """Whether the job has ended. An undocumented status counts as active."""
         return self.status in TERMINAL_STATUSES
 
+    def has_checkpoint(self, metrics: JobMetrics | None) -> bool | None:
+        """
+        Tell whether the job has something to go on with, None if that is unclear.
+
+        The documents say that a stopped job keeps its latest checkpoint, not that it has one. Only an
+        inference config and the metrics, which have one record per checkpoint, can show that.
+
+        :param metrics: None if they could not be read.
+        """
+        if self.inference_config_path is not None:
+            return True
+        return None if metrics is None else metrics.name_a_checkpoint
+
     @classmethod
     def from_record(cls, record: object) -> FineTuneJob:
         """
@@ -117,6 +130,11 @@ class JobMetrics:
 
     last_checkpoint_step: int | None
     records: tuple[Mapping[str, Any], ...]
+
+    @property
+    def name_a_checkpoint(self) -> bool:
+        """Whether the job has a checkpoint. Step 0 is the state before any training."""
+        return (self.last_checkpoint_step or 0) > 0 or any(record.get("step") != 0 for record in self.records)
 
     @classmethod
     def from_response(cls, response: object) -> JobMetrics:

@@ -11,10 +11,13 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_atai.api.backoff import backoff
 from airflow_provider_atai.api.fine_tune import ENDED_WITHOUT_MODEL
+from airflow_provider_atai.api.timestamps import parse_timestamp
 from airflow_provider_atai.errors import (
     AtaiConflictError,
     AtaiError,
@@ -61,7 +64,7 @@ def submit_job(
     :param api: the calls on jobs.
     :param ids: the ids to use, in order: the next one if the job of the one before ended without a model.
     :param request: ``name``, ``datasets`` and ``model`` of the job.
-    :param accept_stopped: whether a STOPPED job is adopted.
+    :param accept_stopped: whether a STOPPED job is adopted, unless it has no checkpoint.
     :param switch: the task's kill switch.
     :param remember: keeps the id of the task's job for its next try; called before every POST as well.
     :param log: the task's logger.
@@ -82,7 +85,7 @@ def submit_job(
                     job_id,
                     job.id,
                 )
-        elif is_adopted(job.status, accept_stopped=accept_stopped):
+        elif is_adopted(job.status, accept_stopped=accept_stopped) and not _left_nothing(api, job):
             if ids_are_chosen:
                 _check_is_wanted(job, request)
             log.info(
@@ -107,6 +110,16 @@ def submit_job(
         "None of them runs or bills. Find out why they ended, then start a new DAG run or choose another "
         "job_id."
     )
+
+
+def _left_nothing(api: FineTuneApi, job: FineTuneJob) -> bool:
+    # If it is unclear whether a stopped job has a checkpoint, it is adopted: another one would be paid for.
+    if job.status != "STOPPED":
+        return False
+    try:
+        return job.has_checkpoint(api.metrics(job.id)) is False
+    except AtaiError:
+        return False
 
 
 def _check_is_wanted(found: FineTuneJob, request: Mapping[str, Any]) -> None:
@@ -174,8 +187,9 @@ def _create(
     for attempt in range(1, _MAX_POSTS + 1):
         switch.before_post(job_id)
         remember(job_id)
+        asked_at = datetime.now(UTC)
         try:
-            return api.create(**request, job_id=job_id)
+            return _not_older(api.create(**request, job_id=job_id), asked_at)
         except AtaiConflictError as error:
             found = _look_again(api, job_id, after=error)
             if found is None:
@@ -191,8 +205,15 @@ def _create(
         found = _look_again(api, job_id, after=problem)
         if found is not None:
             log.info("Job %s was created although the response was lost.", job_id)
-            return found
+            return _not_older(found, asked_at)
     raise problem
+
+
+def _not_older(job: FineTuneJob, asked_at: datetime) -> FineTuneJob:
+    # The service's clock may be behind, and the task's timeout counts from this time.
+    if job.created_at is None or job.created_at >= asked_at:
+        return job
+    return replace(job, created_at=parse_timestamp(asked_at.isoformat()))
 
 
 def _look_again(api: FineTuneApi, job_id: str, *, after: AtaiError) -> FineTuneJob | None:

@@ -17,19 +17,19 @@ from airflow_provider_atai.compat.sdk import (
     deferrable_by_default,
     log_of,
 )
-from airflow_provider_atai.compat.task_state import broken_deferral, is_tried_again
+from airflow_provider_atai.compat.task_state import BrokenDeferral, broken_deferral, is_tried_again
 from airflow_provider_atai.compat.task_store import pushed_job, remember_job, superseded_job
-from airflow_provider_atai.errors import AtaiResponseError, PermanentError
+from airflow_provider_atai.errors import AtaiError, AtaiResponseError, PermanentError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
 from airflow_provider_atai.jobs.arguments import check_at_parse_time, check_deferrable
-from airflow_provider_atai.jobs.ending import JobAction, check_action, end_job, request_end
+from airflow_provider_atai.jobs.ending import JobAction, check_action, end_job, end_last_job, request_end
 from airflow_provider_atai.jobs.identity import job_ids
 from airflow_provider_atai.jobs.kill import KillSwitch
-from airflow_provider_atai.jobs.submission import end_superseded, find_job, latest_job, submit_job
+from airflow_provider_atai.jobs.submission import end_superseded, latest_job, submit_job
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
-from airflow_provider_atai.retries import ADOPTS_THE_JOB, failing_at_once, retry_of_owner, task_failure
-from airflow_provider_atai.waiting.deadline import seconds_of, wait_deadline
-from airflow_provider_atai.waiting.on_worker import utcnow, wait_for_job
+from airflow_provider_atai.retries import failing_at_once, retry_of_owner, task_failure, telling_why
+from airflow_provider_atai.waiting.deadline import interval_of, seconds_of, wait_deadline
+from airflow_provider_atai.waiting.on_worker import last_look, utcnow, wait_for_job
 from airflow_provider_atai.waiting.policy import DEFAULT_POLL_INTERVAL, Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
@@ -38,6 +38,9 @@ from airflow_provider_atai.waiting.watch import JobWatch
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob
     from airflow_provider_atai.compat.sdk import Context
+
+
+_LOOKS_FIRST = "A retry of this task looks for its job before it creates one."
 
 
 class CreateFineTuneJobOperator(BaseOperator):
@@ -60,16 +63,19 @@ class CreateFineTuneJobOperator(BaseOperator):
     :param reattach: whether a try adopts the job of an earlier try. False pays for a new job in each try.
     :param wait_for_completion: whether the task waits until the job is terminal.
     :param deferrable: whether it waits in the triggerer, without a worker; needs ``wait_for_completion``.
-    :param poll_interval: seconds between two polls of the job.
-    :param timeout: seconds or timedelta from the job's creation, whatever is retried; None for no limit.
-    :param accept_stopped: whether a job that ends STOPPED, with its latest checkpoint kept, is a success.
+    :param poll_interval: seconds or timedelta between two polls of the job; at least a second.
+    :param timeout: seconds or timedelta from the job's creation, whatever is retried, at most 365 days; None
+        for no limit.
+    :param accept_stopped: whether a job that ends STOPPED is a success, if it has an inference config or its
+        metrics name a checkpoint.
     :param kill_action: what happens to the job if the task is killed: ``"cancel"`` (at once), ``"stop"``
         (gracefully, keeping the latest checkpoint) or ``"leave"``.
     :param timeout_action: what happens to the job at ``timeout`` or ``execution_timeout``.
     :param atai_conn_id: the connection. (templated)
     :raises FineTuneJobFailedError: the job FAILED. A retry makes a new one.
     :raises FineTuneJobCancelledError: it was cancelled. A retry makes a new one.
-    :raises FineTuneJobStoppedError: it was stopped, without ``accept_stopped``. A retry makes a new one.
+    :raises FineTuneJobStoppedError: it was stopped, without ``accept_stopped`` or a checkpoint. A retry makes
+        a new one.
     :raises FineTuneJobUnreachableError: it could not be read for 30 minutes. A retry adopts it.
     :raises FineTuneJobNoModelError: it is COMPLETED without a sign of a model. A retry polls it again.
     :raises AirflowFailException: a retry cannot help, or the job was not terminal in time.
@@ -93,7 +99,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         reattach: bool = True,
         wait_for_completion: bool = False,
         deferrable: bool = deferrable_by_default(),
-        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        poll_interval: timedelta | float = DEFAULT_POLL_INTERVAL,
         timeout: timedelta | float | None = None,
         accept_stopped: bool = False,
         kill_action: JobAction = "cancel",
@@ -106,7 +112,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         check_action(kill_action, "kill_action")
         check_action(timeout_action, "timeout_action")
         seconds_of(timeout, "timeout")
-        seconds_of(poll_interval, "poll_interval")
+        seconds_of(self.execution_timeout, "execution_timeout")
         check_deferrable(deferrable, waits=wait_for_completion, default=deferrable_by_default())
         self.name = name
         self.datasets = datasets
@@ -115,7 +121,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         self.reattach = reattach
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
+        self.poll_interval = interval_of(poll_interval, "poll_interval")
         self.timeout = timeout
         self.accept_stopped = accept_stopped
         self.kill_action = kill_action
@@ -140,6 +146,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         """Do to the job what ``kill_action`` says, or leave it to the task's next try."""
         self._switch.pull(self.hook, partial(is_tried_again, self._ti))
 
+    @telling_why
     def execute(self, context: Context) -> str:
         """Create or adopt the job, and wait for it if asked to."""
         job = self._submit(context)
@@ -182,17 +189,19 @@ class CreateFineTuneJobOperator(BaseOperator):
             self.job_page_url = self.hook.console_url(result.job_id)
         return self._finish(context, result)
 
+    @telling_why
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral, also if the trigger broke or Airflow timed it out."""
         broken = broken_deferral(next_method, next_kwargs)
         if broken is None:
             return super().resume_execution(next_method, next_kwargs, context)
-        job = self._find(context)
-        if job is not None and broken.timed_out and not job.is_terminal:
+        job_id = pushed_job(context) or self._find(context, broken)
+        self._switch.must_be(job_id)
+        if broken.timed_out:
             # Airflow does not tell the trigger of its own timeout (apache/airflow#60517).
-            return self._finish(context, WaitResult(Ending.TIMED_OUT, job.id, job.status, broken.reason))
-        known = f"Fine-tune job {job.id} is {job.status}" if job else "No job of this task was found"
-        raise AtaiResponseError(broken.describe(f"{known}. {ADOPTS_THE_JOB}"))
+            return self._finish(context, last_look(self.hook, job_id, known_to_exist=True, log=log_of(self)))
+        known = f"Fine-tune job {job_id} may still run and bill."
+        raise AtaiResponseError(broken.describe(f"{known} {_LOOKS_FIRST}"))
 
     def _submit(self, context: Context) -> FineTuneJob:
         request, ids = self._identify(context)
@@ -211,13 +220,21 @@ class CreateFineTuneJobOperator(BaseOperator):
                 ids_are_chosen=self.job_id is not None,
             )
 
-    def _find(self, context: Context) -> FineTuneJob | None:
-        """Return the job that an earlier process of this try has made or adopted."""
-        pushed = pushed_job(context)
-        if pushed is not None:
-            self._switch.must_be(pushed)
-            return find_job(self.hook.fine_tune, pushed)
-        return latest_job(self.hook.fine_tune, ids=self._identify(context)[1])
+    def _find(self, context: Context, broken: BrokenDeferral) -> str:
+        """Return the id of a job that this try has not pushed as an XCom."""
+        ids = self._identify(context)[1]
+        try:
+            job = latest_job(self.hook.fine_tune, ids=ids)
+        except AtaiError as error:
+            known = f"The job of this task cannot be looked for ({error}). It may still run and bill."
+            if not broken.timed_out:
+                raise AtaiResponseError(broken.describe(f"{known} {_LOOKS_FIRST}")) from error
+            end_last_job(self.hook, ids, self.timeout_action, log=log_of(self))
+            known = f"{known} The log says what became of timeout_action."
+            raise AirflowFailException(f"The wait timed out. {known} The task is not retried.") from error
+        if job is None:
+            raise AtaiResponseError(broken.describe(f"No job of this task was found. {_LOOKS_FIRST}"))
+        return job.id
 
     def _identify(self, context: Context) -> tuple[dict[str, Any], list[str]]:
         """Return the job's request and the ids that the job may have, and let a kill know them."""
@@ -243,10 +260,11 @@ class CreateFineTuneJobOperator(BaseOperator):
                 context["ti"].xcom_push(key="job", value=result.summary)
         if result.is_green(accept_stopped=self.accept_stopped):
             return result.job_id
-        advice = retry_of_owner(result.ending)
+        advice = retry_of_owner(result, accept_stopped=self.accept_stopped)
         if result.ending is Ending.TIMED_OUT:
             advice = f"{end_job(self.hook, result.job_id, self.timeout_action, log=log_of(self))} {advice}"
-        raise task_failure(result.error(advice))
+        error = result.error(advice)
+        raise task_failure(error, final=isinstance(error, PermanentError))
 
 
 class _EndFineTuneJobOperator(BaseOperator):
@@ -262,6 +280,7 @@ class _EndFineTuneJobOperator(BaseOperator):
         self.job_id = job_id
         self.atai_conn_id = atai_conn_id
 
+    @telling_why
     def execute(self, context: Context) -> str:
         """Ask the service to end the job, and return the status in its response."""
         if normalise_rendered(self.job_id) is None:

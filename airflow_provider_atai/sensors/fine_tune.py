@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,24 @@ from airflow_provider_atai.compat.task_state import broken_deferral
 from airflow_provider_atai.compat.task_store import first_try_start
 from airflow_provider_atai.errors import AtaiResponseError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
-from airflow_provider_atai.retries import POLLS_AGAIN, failing_at_once, retry_of_sensor, task_failure
-from airflow_provider_atai.waiting.deadline import BACKSTOP_MARGIN, seconds_before_airflow, wait_deadline
-from airflow_provider_atai.waiting.on_worker import poke_job, utcnow
+from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
+from airflow_provider_atai.retries import (
+    POLLS_AGAIN,
+    failing_at_once,
+    retry_of_sensor,
+    task_failure,
+    telling_why,
+)
+from airflow_provider_atai.waiting.deadline import (
+    BACKSTOP_MARGIN,
+    LONGEST_SECONDS,
+    SHORTEST_INTERVAL,
+    interval_of,
+    seconds_before_airflow,
+    seconds_of,
+    wait_deadline,
+)
+from airflow_provider_atai.waiting.on_worker import last_look, poke_job, utcnow
 from airflow_provider_atai.waiting.policy import Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
@@ -42,15 +58,16 @@ class FineTuneJobSensor(BaseSensorOperator):
     Wait until a fine-tune job is terminal. The sensor never acts on the job, which belongs to its creator.
 
     The outcome is the same in poke, reschedule and deferrable mode. COMPLETED succeeds, and so does STOPPED
-    with ``accept_stopped``. Every other end fails the sensor, also with ``soft_fail``. At ``timeout`` it
-    raises ``AirflowSensorTimeout``, or is skipped with ``soft_fail``. An unreachable API is tolerated for 30
-    minutes.
+    with ``accept_stopped`` if the job has a checkpoint. Every other end fails the sensor at once, also with
+    ``soft_fail`` and whatever its ``retries``: the job cannot change any more. At ``timeout`` it raises
+    ``AirflowSensorTimeout``, or is skipped with ``soft_fail``. An outage is tolerated for 30 minutes.
 
     XCom ``return_value`` is the summary that :func:`~airflow_provider_atai.waiting.summary.summarise`
     describes.
 
     :param job_id: the job to wait for. (templated)
-    :param accept_stopped: whether a job that ends STOPPED, with its latest checkpoint kept, is a success.
+    :param accept_stopped: whether a job that ends STOPPED is a success, if it has an inference config or its
+        metrics name a checkpoint.
     :param deferrable: whether to wait in the triggerer, without a worker.
     :param start_from_trigger: whether to go from the scheduler to the triggerer without a worker (Airflow >=
         3.3, not for mapped tasks); implies ``deferrable``. ``timeout`` then counts anew in each try.
@@ -58,18 +75,23 @@ class FineTuneJobSensor(BaseSensorOperator):
         ``deferrable``. Everything else ends on a worker. So does a sensor with ``outlets``: only a worker
         sends its asset events.
     :param atai_conn_id: the connection. (templated)
-    :raises FineTuneJobFailedError: the job FAILED.
-    :raises FineTuneJobCancelledError: it was cancelled.
-    :raises FineTuneJobStoppedError: it was stopped, unless ``accept_stopped``.
+    :param kwargs: those of every sensor. ``poke_interval`` is at least a second. ``exponential_backoff`` and
+        ``max_wait`` hold in the triggerer as well.
+    :raises AirflowFailException: the job FAILED, was cancelled, or was stopped without ``accept_stopped``;
+        there is no such job, or the key is refused. Airflow does not retry it. Its ``__cause__`` is the error
+        of :mod:`~airflow_provider_atai.errors`, such as ``FineTuneJobFailedError``.
     :raises FineTuneJobUnreachableError: it could not be read for 30 minutes. A retry polls it again.
     :raises FineTuneJobNoModelError: it is COMPLETED without a sign of a model. A retry polls it again.
+    :raises FineTuneJobStoppedError: with ``accept_stopped``, the metrics of a stopped job could not be read.
+        A retry polls it again.
     :raises AirflowSensorTimeout: it was not terminal within ``timeout``; not retried.
-    :raises AirflowFailException: there is no such job, or the key is refused; not retried.
     """
 
     template_fields: Sequence[str] = ("job_id", "atai_conn_id")
+    operator_extra_links = (FineTuneJobLink(),)
     ui_color = "#e3f5ec"
     hook = cached_property(hook_of)
+    job_page_url: str | None = None
 
     def __init__(
         self,
@@ -83,6 +105,9 @@ class FineTuneJobSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.poke_interval = interval_of(max(self.poke_interval, SHORTEST_INTERVAL), "poke_interval")
+        seconds_of(self.timeout or None, "timeout")
+        seconds_of(self.execution_timeout, "execution_timeout")
         if not is_dynamic(job_id):
             check_job_id(job_id)
         self.job_id = job_id
@@ -107,10 +132,12 @@ class FineTuneJobSensor(BaseSensorOperator):
         if self.start_from_trigger:
             self.start_trigger_args = self._start_trigger_args(rendered_there)
 
+    @telling_why
     def execute(self, context: Context) -> Any:
         """Wait for the job, in the sensor's mode."""
         with failing_at_once("There is no job to wait for.", final=ValueError):
             check_job_id(self.job_id)
+        self._push_link(context)
         if self.deferrable:
             from airflow_provider_atai.triggers.fine_tune import deferral
 
@@ -129,32 +156,44 @@ class FineTuneJobSensor(BaseSensorOperator):
         """Resume after the trigger has fired. ``dag.test()`` passes only the event on, without ``job_id``."""
         return self._finish(WaitResult.from_event(event, job_id=job_id or self.job_id))
 
+    @telling_why
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
         Resume after the deferral, whether the trigger fired, broke or was timed out by Airflow.
 
+        After a timeout the job is looked at once, since no triggerer may have had room for the trigger.
         The method of Airflow's sensors is not called. With ``soft_fail`` it turns every ``AirflowException``
         into a skip, whereas in the other modes only a timeout skips.
         """
+        self._push_link(context)
         broken = broken_deferral(next_method, next_kwargs)
         if broken is None:
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
         if broken.timed_out:
-            return self._finish(WaitResult(Ending.TIMED_OUT, self.job_id, reason=broken.reason))
+            return self._finish(last_look(self.hook, self.job_id, known_to_exist=False, log=log_of(self)))
         if self.never_fail:
             raise AirflowSkipException(f"The trigger broke: {broken.reason}")
         known = f"Fine-tune job {self.job_id} may still run and bill."
         raise AtaiResponseError(broken.describe(f"{known} {POLLS_AGAIN}"))
+
+    def _push_link(self, context: Context) -> None:
+        # A wait does not fail for want of a link.
+        with suppress(Exception):
+            self.job_page_url = push_link(context["ti"], self.hook.console_url(self.job_id))
 
     def _trigger_arguments(self) -> dict[str, Any]:
         return {
             "job_id": self.job_id,
             "atai_conn_id": self.atai_conn_id,
             "poll_interval": self.poke_interval,
+            "max_interval": self._max_interval() if self.exponential_backoff else None,
             "end_task": self.end_from_trigger,
             "accept_stopped": self.accept_stopped,
             "push_xcom": self.do_xcom_push,
         }
+
+    def _max_interval(self) -> float:
+        return max(self.max_wait.total_seconds(), SHORTEST_INTERVAL) if self.max_wait else LONGEST_SECONDS
 
     def _start_trigger_args(self, job_id: str | None) -> StartTriggerArgs:
         from airflow.triggers.base import StartTriggerArgs
@@ -196,9 +235,9 @@ class FineTuneJobSensor(BaseSensorOperator):
             self.log.info("%s", describe_summary(result.summary))
         if result.is_green(accept_stopped=self.accept_stopped):
             return result.summary or {}
-        error = result.error(retry_of_sensor(result.ending))
+        error = result.error(retry_of_sensor(result, accept_stopped=self.accept_stopped))
         if self.never_fail or (self.soft_fail and result.ending is Ending.TIMED_OUT):
             raise AirflowSkipException(str(error)) from error
         if result.ending is Ending.TIMED_OUT:
             raise AirflowSensorTimeout(str(error)) from error
-        raise task_failure(error)
+        raise task_failure(error, final=not result.can_still_change(accept_stopped=self.accept_stopped))

@@ -17,6 +17,7 @@ from airflow_provider_atai.compat.task_state import push_xcom, read_task_state, 
 from airflow_provider_atai.errors import AtaiError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.jobs.ending import JobAction, end_job
+from airflow_provider_atai.links.fine_tune import FineTuneJobLink
 from airflow_provider_atai.waiting.deadline import backstop
 from airflow_provider_atai.waiting.on_worker import finish, utcnow
 from airflow_provider_atai.waiting.policy import (
@@ -31,7 +32,16 @@ from airflow_provider_atai.waiting.summary import describe_summary
 from airflow_provider_atai.waiting.watch import JobWatch
 
 _ARGUMENTS = (
-    *("job_id", "atai_conn_id", "poll_interval", "deadline", "outage_tolerance", "kill_action", "reattach"),
+    *(
+        "job_id",
+        "atai_conn_id",
+        "poll_interval",
+        "max_interval",
+        "deadline",
+        "outage_tolerance",
+        "kill_action",
+        "reattach",
+    ),
     *("known_to_exist", "before_timeout", "end_task", "accept_stopped", "push_xcom"),
 )
 
@@ -49,6 +59,7 @@ class FineTuneJobTrigger(BaseTrigger):
     :param job_id: the job to wait for.
     :param atai_conn_id: the connection.
     :param poll_interval: seconds between two polls of the job.
+    :param max_interval: the seconds up to which the interval doubles from poll to poll; None if it does not.
     :param deadline: when to give up, as an ISO 8601 time with its zone; None for never. It is absolute, so
         that a restarted triggerer does not renew it.
     :param outage_tolerance: seconds for which the API may give no usable response.
@@ -71,6 +82,7 @@ class FineTuneJobTrigger(BaseTrigger):
         job_id: str,
         atai_conn_id: str = AtaiHook.default_conn_name,
         poll_interval: float = DEFAULT_POLL_INTERVAL,
+        max_interval: float | None = None,
         deadline: str | None = None,
         outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE,
         kill_action: JobAction = "leave",
@@ -85,6 +97,7 @@ class FineTuneJobTrigger(BaseTrigger):
         self.job_id = job_id
         self.atai_conn_id = atai_conn_id
         self.poll_interval = poll_interval
+        self.max_interval = max_interval
         self.deadline = deadline
         self.outage_tolerance = outage_tolerance
         self.kill_action = kill_action
@@ -94,6 +107,7 @@ class FineTuneJobTrigger(BaseTrigger):
         self.end_task = end_task
         self.accept_stopped = accept_stopped
         self.push_xcom = push_xcom
+        self._job_page_url: str | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments: ids, times and choices, never a key or an address."""
@@ -157,6 +171,7 @@ class FineTuneJobTrigger(BaseTrigger):
                     return watch.result(decision.ending)
                 await asyncio.sleep(decision.delay)
                 continue
+            self._job_page_url = hook.console_url(self.job_id)
             result = await self._wait_over(hook, watch)
             if result is not None:
                 return result
@@ -170,6 +185,7 @@ class FineTuneJobTrigger(BaseTrigger):
             interval=self.poll_interval,
             deadline=watch.limits.deadline,
         ) as news:
+            news.max_interval = self.max_interval
             while True:
                 item = await news.receive()
                 if isinstance(item, JobMetrics):
@@ -190,6 +206,8 @@ class FineTuneJobTrigger(BaseTrigger):
             if self.push_xcom:
                 # Not with the event: Airflow 3.3 encodes that twice, and readers would get text.
                 await push_xcom(self, "return_value", result.summary)
+            if self._job_page_url is not None:
+                await push_xcom(self, FineTuneJobLink().xcom_key, self._job_page_url)
         except Exception as error:
             self.log.warning("The XCom cannot be pushed here, so a worker ends the task: %r", error)
             return False

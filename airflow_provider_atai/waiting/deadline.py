@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
 
 # While a worker runs the task, Airflow enforces execution_timeout itself, and in its own way. Our deadline
@@ -11,6 +10,10 @@ _HEAD_START = timedelta(seconds=30)
 _HEAD_START_SHARE = 0.1
 # Airflow's own timeout of a deferred task comes this much later. It is needed only if ours never fires.
 BACKSTOP_MARGIN = timedelta(minutes=5)
+# Far more than any wait needs, and far less than what overflows a date or a column of Airflow's database.
+LONGEST_SECONDS = timedelta(days=365).total_seconds()
+# A shorter interval shows nothing new, and costs the service a request each time.
+SHORTEST_INTERVAL = 1.0
 
 
 def seconds_of(value: object, argument: str) -> float | None:
@@ -19,14 +22,20 @@ def seconds_of(value: object, argument: str) -> float | None:
 
     :param value: seconds or a timedelta; None stays None.
     :param argument: the argument's name, for the message.
-    :raises ValueError: the value is not a positive duration.
+    :raises ValueError: the value is not a positive duration of at most 365 days.
     """
-    if value is None:
-        return None
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
-        raise ValueError(f"{argument} must be a positive number of seconds or a timedelta, not {value!r}.")
-    return float(seconds)
+    return None if value is None else _seconds(value, argument)
+
+
+def interval_of(value: object, argument: str) -> float:
+    """
+    Return an interval between polls in seconds; one shorter than a second counts as a second.
+
+    :param value: seconds or a timedelta.
+    :param argument: the argument's name, for the message.
+    :raises ValueError: the value is not a positive duration of at most 365 days.
+    """
+    return max(_seconds(value, argument), SHORTEST_INTERVAL)
 
 
 def wait_deadline(
@@ -83,6 +92,20 @@ def backstop(deadline: datetime | None, now: datetime) -> timedelta | None:
     if deadline is None:
         return None
     return timedelta(seconds=max(0.0, (deadline - now).total_seconds())) + BACKSTOP_MARGIN
+
+
+def _seconds(value: object, argument: str) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if (
+        not isinstance(seconds, int | float)
+        or isinstance(seconds, bool)
+        or not 0 < seconds <= LONGEST_SECONDS
+    ):
+        raise ValueError(
+            f"{argument} must be a positive number of seconds or a timedelta, at most 365 days, "
+            f"not {value!r}."
+        )
+    return float(seconds)
 
 
 def _head_start(limit: timedelta) -> timedelta:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_atai.errors import AtaiError
-from airflow_provider_atai.waiting.policy import Ending
+from airflow_provider_atai.waiting.policy import Ending, WaitLimits, ending_at_deadline
+from airflow_provider_atai.waiting.watch import JobWatch
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneApi, FineTuneJob, JobMetrics
     from airflow_provider_atai.waiting.result import WaitResult
-    from airflow_provider_atai.waiting.watch import JobWatch
 
 # Metrics decide nothing, so no wait is held up long by them.
 _METRICS_TIMEOUT = 10.0
 _LAST_METRICS_ATTEMPTS = 2
+# For how many seconds a last look is repeated if the service gives no usable answer, and how soon.
+_LAST_LOOK_TOLERANCE = 60.0
+_LAST_LOOK_INTERVAL = 5.0
 
 
 class JobReader(Protocol):
@@ -99,3 +103,26 @@ def finish(reader: JobReader, watch: JobWatch, ending: Ending) -> WaitResult:
         if metrics is not None:
             watch.log_metrics(metrics)
     return watch.result(ending, metrics)
+
+
+def last_look(reader: JobReader, job_id: str, *, known_to_exist: bool, log: logging.Logger) -> WaitResult:
+    """
+    Return how a wait ended that Airflow has timed out although nobody may have looked at the job.
+
+    The timeout shows only that no trigger fired: there may have been no triggerer with room for it. So it is
+    the job that decides. It has timed out if it is active, or cannot be read within a minute.
+
+    :param reader: the task's hook.
+    :param job_id: the job.
+    :param known_to_exist: whether the service has shown the job before, so that a 404 is an outage.
+    :param log: the task's logger.
+    """
+    log.warning("Airflow timed out the wait for job %s without an answer from a triggerer.", job_id)
+    limits = WaitLimits(
+        poll_interval=_LAST_LOOK_INTERVAL,
+        deadline=utcnow() + timedelta(seconds=_LAST_LOOK_TOLERANCE),
+        outage_tolerance=_LAST_LOOK_TOLERANCE,
+        known_to_exist=known_to_exist,
+    )
+    watch = JobWatch(job_id, limits=limits, log=log)
+    return poke_job(reader, watch) or watch.result(ending_at_deadline(watch.status))

@@ -139,7 +139,7 @@ def _after_answer(job: FineTuneJob, *, limits: WaitLimits, now: datetime) -> Dec
         return Decision(state, ending)
     # Undocumented statuses land here too: they count as active, and the deadline bounds them.
     if _has_passed(limits.deadline, now):
-        return Decision(state, Ending.TIMED_OUT)
+        return Decision(state, ending_at_deadline(state.status))
     return Decision(state, delay=_until(limits.deadline, now, limits.poll_interval))
 
 
@@ -161,7 +161,7 @@ def _after_error(
         state = replace(state, failures=state.failures + 1, outage_since=state.outage_since or now)
     # The deadline comes first: if both have passed, the author's own limit is reported.
     if _has_passed(limits.deadline, now):
-        return Decision(state, Ending.TIMED_OUT)
+        return Decision(state, ending_at_deadline(state.status))
     tolerance = timedelta(seconds=limits.outage_tolerance)
     give_up_at = state.outage_since + tolerance if state.outage_since else None
     if _has_passed(give_up_at, now):
@@ -169,6 +169,12 @@ def _after_error(
     delay = retry_delay(error, failures=state.failures, poll_interval=limits.poll_interval, jitter=jitter)
     delay = _until(give_up_at, now, _until(limits.deadline, now, delay))
     return Decision(state, delay=delay)
+
+
+def ending_at_deadline(status: str | None) -> Ending:
+    """Return how a wait ends at its deadline; ``status`` is the job's last known one, None if never read."""
+    # A job that is COMPLETED is not late, although its model does not show yet.
+    return Ending.NO_MODEL if status == "COMPLETED" else Ending.TIMED_OUT
 
 
 def retry_delay(error: AtaiError, *, failures: int, poll_interval: float, jitter: float) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_atai.api.printable import printable
 from airflow_provider_atai.errors import (
     AtaiResponseError,
     FineTuneJobCancelledError,
@@ -31,8 +32,7 @@ _ERRORS: dict[Ending, type[FineTuneJobError]] = {
     Ending.NOT_FOUND: FineTuneJobNotFoundError,
 }
 _WHAT_HAPPENED = {
-    Ending.STOPPED: "{job} was stopped before its training was complete. It no longer runs or bills, and its "
-    "latest checkpoint is kept. Pass accept_stopped=True to use that checkpoint.",
+    Ending.STOPPED: "{job} was stopped before its training was complete. It no longer runs or bills. {kept}",
     Ending.CANCELLED: "{job} was cancelled. It no longer runs or bills, and it left nothing to use.",
     Ending.FAILED: "{job} FAILED. It no longer runs. The job's record does not say why.",
     Ending.NO_MODEL: "{job} is COMPLETED, but the service names no inference config for it, so nothing shows "
@@ -47,6 +47,15 @@ _WHAT_HAPPENED = {
 }
 
 
+_KEPT = {
+    True: "Its latest checkpoint is kept. Pass accept_stopped=True to use that checkpoint.",
+    False: "It left nothing to use: its metrics name no checkpoint, and it has no inference config.",
+    None: "Its metrics could not be read, so it is unclear whether it has a checkpoint.",
+}
+_LONGEST_REASON = 2000
+_UNREAD_AT_DEADLINE = "{job} could not be read at its deadline ({reason}). {known}."
+
+
 @dataclass(frozen=True)
 class WaitResult:
     """
@@ -58,6 +67,7 @@ class WaitResult:
     :param reason: the last error's text, None unless an error ended the wait.
     :param summary: what :func:`~airflow_provider_atai.waiting.summary.summarise` returned for the job, None
         unless the last poll showed it.
+    :param has_checkpoint: whether a STOPPED job has a checkpoint, None if that is unclear.
     """
 
     ending: Ending
@@ -65,6 +75,7 @@ class WaitResult:
     status: str | None = None
     reason: str | None = None
     summary: dict[str, Any] | None = None
+    has_checkpoint: bool | None = None
 
     def to_event(self) -> dict[str, Any]:
         """Return the payload of the trigger's event: JSON types only."""
@@ -88,10 +99,11 @@ class WaitResult:
                 status=event.get("status"),
                 reason=event.get("reason"),
                 summary=event.get("summary"),
+                has_checkpoint=_bool(event.get("has_checkpoint")),
             )
             if job_id is not None and result.job_id != job_id:
                 raise ValueError(f"it is about job {result.job_id!r}")
-            if result.is_green(accept_stopped=True) and not isinstance(result.summary, dict):
+            if result.ending in (Ending.COMPLETED, Ending.STOPPED) and not isinstance(result.summary, dict):
                 raise ValueError("it has no summary")
         except (KeyError, TypeError, ValueError) as error:
             raise AtaiResponseError(
@@ -101,8 +113,16 @@ class WaitResult:
         return result
 
     def is_green(self, *, accept_stopped: bool) -> bool:
-        """Return whether the task succeeds."""
-        return self.ending is Ending.COMPLETED or (accept_stopped and self.ending is Ending.STOPPED)
+        """Return whether the task succeeds. A STOPPED job needs a checkpoint for that."""
+        if self.ending is Ending.STOPPED:
+            return accept_stopped and self.has_checkpoint is True
+        return self.ending is Ending.COMPLETED
+
+    def can_still_change(self, *, accept_stopped: bool) -> bool:
+        """Return whether another look at the same job can end differently."""
+        if self.ending is Ending.STOPPED:
+            return accept_stopped and self.has_checkpoint is None
+        return self.ending in (Ending.UNREACHABLE, Ending.NO_MODEL)
 
     def error(self, what_a_retry_does: str) -> FineTuneJobError:
         """
@@ -110,8 +130,16 @@ class WaitResult:
 
         :param what_a_retry_does: a sentence. It differs between the task that owns the job and a sensor.
         """
-        status = self.status or "never read"
-        what_happened = _WHAT_HAPPENED[self.ending].format(
-            job=f"Fine-tune job {self.job_id}", known=f"Its last known status is {status}", reason=self.reason
+        status = printable(self.status or "never read")
+        is_unread = self.ending is Ending.TIMED_OUT and self.reason is not None
+        what_happened = (_UNREAD_AT_DEADLINE if is_unread else _WHAT_HAPPENED[self.ending]).format(
+            job=f"Fine-tune job {self.job_id}",
+            known=f"Its last known status is {status}",
+            reason=printable(self.reason, _LONGEST_REASON),
+            kept=_KEPT[self.has_checkpoint],
         )
         return _ERRORS[self.ending](f"{what_happened} {what_a_retry_does}", job_id=self.job_id, status=status)
+
+
+def _bool(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,17 +38,31 @@ class Subscription:
     :param reader: the poller's hook.
     """
 
-    __slots__ = ("_items", "_reader", "_waiter", "deadline", "interval", "job_id", "status")
+    __slots__ = (
+        *("_began", "_interval", "_items", "_reader", "_waiter"),
+        *("deadline", "job_id", "max_interval", "status"),
+    )
 
     def __init__(self, job_id: str, *, interval: float, deadline: datetime | None, reader: JobReader) -> None:
         self.job_id = job_id
-        self.interval = interval
+        # The seconds up to which the interval grows, None if it does not.
+        self.max_interval: float | None = None
+        self._interval = interval
+        self._began = time.monotonic()
         self.deadline = deadline
         # None if the waiter must get the next answer even if nothing changed: at first, and after an error.
         self.status: str | None = None
         self._reader = reader
         self._items: deque[FineTuneJob | AtaiError | JobMetrics] = deque()
         self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def interval(self) -> float:
+        """The most seconds until the next poll."""
+        if self.max_interval is None:
+            return self._interval
+        # As long as the wait so far: so it doubles from poll to poll, whoever else the polls are for.
+        return min(max(self._interval, time.monotonic() - self._began), self.max_interval)
 
     def send(self, item: FineTuneJob | AtaiError | JobMetrics) -> None:
         """Put an item into the mailbox."""

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_atai.api.fine_tune import JobStatus
+from airflow_provider_atai.api.printable import printable
 from airflow_provider_atai.errors import AtaiError, AtaiRateLimitError
 from airflow_provider_atai.waiting.policy import Decision, Ending, WaitLimits, WaitState, decide
 from airflow_provider_atai.waiting.result import WaitResult
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
 
 METRICS_INTERVAL = 300
+# An error may quote several entries of the service's response.
+_LONGEST_REASON = 2000
 _LISTED = frozenset(status.value for status in JobStatus)
 # A job may have new checkpoints in these.
 TRAINING_STATUSES = frozenset({"RUNNING", "FINALIZING", "STOPPING"})
@@ -43,22 +46,29 @@ class JobWatch:
         self._job: FineTuneJob | None = None
         self._reason: str | None = None
         self._polled_at: datetime | None = None
+        self._began: datetime | None = None
         self._logged: set[str] = set()
 
     def judge(self, seen: FineTuneJob | AtaiError, now: datetime) -> Decision:
         """Decide what to do after a poll, remember it, and log what changed."""
+        self._began = self._began or now
         before = self._state
         decision = decide(seen, state=before, limits=self.limits, now=now, jitter=random.random())
         self._state = decision.state
         self.delay = decision.delay
         if isinstance(seen, AtaiError):
-            self._reason = str(seen)
+            self._reason = printable(seen, _LONGEST_REASON)
             self._log_error(seen, before, decision)
         else:
             self._job = seen
             self._reason = None
             self._log_status(seen, before, now)
         return decision
+
+    @property
+    def status(self) -> str | None:
+        """The job's last known status, None before the first answer."""
+        return self._state.status
 
     def result(self, ending: Ending, metrics: JobMetrics | None = None) -> WaitResult:
         """Return how the wait ended, with the job's summary if the last poll showed the job."""
@@ -69,6 +79,7 @@ class JobWatch:
             status=self._state.status,
             reason=self._reason,
             summary=None if job is None else summarise(job, metrics),
+            has_checkpoint=job.has_checkpoint(metrics) if job and ending is Ending.STOPPED else None,
         )
 
     def metrics_due(self, now: datetime) -> bool:
@@ -98,18 +109,20 @@ class JobWatch:
     def _log_status(self, job: FineTuneJob, before: WaitState, now: datetime) -> None:
         if before.outage_since is not None:
             self._log.info(
-                "Job %s can be read again after %s and %d failed polls.",
+                "Job %s can be read again after an outage of %s and %d failed polls.",
                 self.job_id,
                 _span(now - before.outage_since),
                 before.failures,
             )
         if job.status == before.status:
             return
-        age = f", {_span(now - job.created_at)} after its creation" if job.created_at else ""
+        times = [f"age of the job {_span(now - job.created_at)}"] if job.created_at else []
         if before.status is None:
-            self._log.info("Job %s is %s%s.", self.job_id, job.status, age)
+            change = f"is {job.status}"
         else:
-            self._log.info("Job %s: %s -> %s%s.", self.job_id, before.status, job.status, age)
+            change = f"went from {before.status} to {job.status}"
+            times.append(f"waited for {_span(now - (self._began or now))}")
+        self._log.info("Job %s %s%s.", self.job_id, change, f" ({', '.join(times)})" if times else "")
         if job.status not in _LISTED or job.status == JobStatus.UNKNOWN.value:
             self._log.warning(
                 "Job %s has the status %s, which the API's documents do not explain. It counts as active "
@@ -127,7 +140,7 @@ class JobWatch:
                 "The service refused the key while waiting for job %s (%s). Reading the connection again "
                 "once, in case the key was rotated.",
                 self.job_id,
-                error,
+                self._reason,
             )
         elif isinstance(error, AtaiRateLimitError):
             self._log.info("The API asks for a pause. The next poll is in %.0f s.", decision.delay)
@@ -135,7 +148,7 @@ class JobWatch:
             self._log.warning(
                 "Job %s cannot be read: %s. The job itself is not affected. Polling goes on for up to %s.",
                 self.job_id,
-                error,
+                self._reason,
                 _span(timedelta(seconds=self.limits.outage_tolerance)),
             )
 

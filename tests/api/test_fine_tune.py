@@ -47,6 +47,26 @@ def test_every_status_is_either_terminal_or_active():
     assert str(JobStatus.RUNNING) == "RUNNING"
 
 
+@pytest.mark.parametrize(
+    ("path", "metrics", "expected"),
+    [
+        ("s3://x", None, True),
+        ("s3://x", JobMetrics(None, ()), True),
+        (None, None, None),
+        (None, JobMetrics(None, ()), False),
+        (None, JobMetrics(0, ()), False),
+        (None, JobMetrics(-1, ()), False),
+        (None, JobMetrics(0, ({"step": 0, "loss": 3.1},)), False),
+        (None, JobMetrics(200, ()), True),
+        (None, JobMetrics(None, ({"step": 0}, {"step": 200})), True),
+        (None, JobMetrics(None, ({"loss": 1.8},)), True),
+    ],
+)
+def test_only_an_inference_config_or_the_metrics_show_a_checkpoint(path, metrics, expected):
+    job = FineTuneJob(id="job-1", name="j", status="STOPPED", inference_config_path=path)
+    assert job.has_checkpoint(metrics) is expected
+
+
 class TestRecord:
     def test_the_documented_record_is_read(self):
         job = FineTuneJob.from_record(RECORD)

@@ -68,6 +68,7 @@ class Deferral:
     timeout: timedelta | None
     method: str
     kwargs: dict[str, Any]
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @classmethod
     def asked_for(cls, deferred: TaskDeferred) -> Deferral:
@@ -89,14 +90,16 @@ class Deferral:
         if not getattr(task, "start_from_trigger", False):
             return None
         start = task.start_trigger_args
-        return cls(
-            start.trigger_cls, through_json(start.trigger_kwargs), start.timeout, start.next_method, {}
-        )
+        # The scheduler ends the deferral at the task's execution_timeout if that comes first.
+        timeout = min(filter(None, (start.timeout, task.execution_timeout)), default=None)
+        return cls(start.trigger_cls, through_json(start.trigger_kwargs), timeout, start.next_method, {})
 
     def trigger(self) -> Any:
         """Return the trigger, made from its serialised form as a triggerer makes it."""
         module, _, name = self.path.rpartition(".")
-        return getattr(import_module(module), name)(**self.arguments)
+        trigger = getattr(import_module(module), name)(**self.arguments)
+        trigger.timeout_after = self.began + self.timeout if self.timeout is not None else None
+        return trigger
 
     def resume(self, event: Any, context: Any, task: Any) -> Any:
         """

@@ -7,6 +7,7 @@ import pytest
 import requests
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
+from airflow_provider_atai import retries
 from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiRateLimitError,
@@ -53,6 +54,53 @@ def life(**arguments):
 
 def posts(emulator):
     return emulator.requests(method="POST", path="*/fine-tune/jobs")
+
+
+def error_lines(task):
+    """Run one try; return its error, and the lines that it logged as errors before Airflow's traceback."""
+    with mock.patch.object(retries, "log_of", autospec=True) as log_of:
+        error = task.run_try().error
+    return error, [call.args[1] for call in log_of.return_value.error.call_args_list]
+
+
+class TestErrorLine:
+    """A failed task's log says why in one line of its own."""
+
+    def test_a_failed_job(self, emulator, waits):
+        emulator.set_outcome("FAILED")
+        error, lines = error_lines(life(**waits))
+        assert lines == [str(error)]
+
+    def test_a_refused_request(self, emulator):
+        error, lines = error_lines(life(datasets=[{**TRAIN, "file_ids": ["missing.csv"]}]))
+        assert lines == [str(error)]
+        assert "missing.csv" in lines[0]
+
+    def test_a_retryable_error_says_what_a_retry_does(self, emulator):
+        emulator.add_fault(path=f"{JOBS}**", effect="answer", status=503, count=None)
+        error, lines = error_lines(life())
+        assert lines == [f"{error} {error.__notes__[0]}"]
+        assert "A retry looks for it" in lines[0]
+
+    def test_a_trigger_that_broke_is_told_without_its_traceback(self, emulator):
+        ti = TaskInstance(task_id="fine_tune")
+        ti.xcom_push("return_value", "job-1")
+        failure = {"error": "Trigger failure", "traceback": ["boom"]}
+        with (
+            mock.patch.object(retries, "log_of", autospec=True) as log_of,
+            pytest.raises(AtaiResponseError, match="boom"),
+        ):
+            create(**WAITS["triggerer"]).resume_execution("__fail__", failure, {"ti": ti})
+        (call,) = log_of.return_value.error.call_args_list
+        assert "may still run and bill" in call.args[1]
+        assert "boom" not in call.args[1]
+
+    def test_a_job_that_cannot_be_ended(self, emulator):
+        error, lines = error_lines(TaskLife(lambda: StopFineTuneJobOperator(task_id="end", job_id="missing")))
+        assert lines == [str(error)]
+
+    def test_a_success_has_none(self, emulator, waits):
+        assert error_lines(life(**waits)) == (None, [])
 
 
 class TestCreating:
@@ -141,12 +189,19 @@ class TestLookingUp:
         assert second == third == f"{first[:-2]}-2"
         assert len(emulator.jobs()) == 2
 
-    def test_a_stopped_job_is_adopted_by_a_task_that_accepts_it(self, emulator):
-        emulator.set_outcome("STOPPED", at=1)
+    @pytest.mark.parametrize("metrics_are_down", [False, True])
+    @pytest.mark.parametrize("at", ["STARTING", "RUNNING"])
+    def test_a_stopped_job_is_adopted_by_a_task_that_accepts_it_unless_it_left_nothing(
+        self, emulator, at, metrics_are_down
+    ):
+        emulator.set_outcome("STOPPED", at=at)
         task = life(accept_stopped=True)
         first = task.run_try().value
-        emulator.advance(60)
-        assert task.run_try().value == first
+        emulator.advance(3600)
+        if metrics_are_down:
+            emulator.add_fault(path=f"{JOBS}/*/metrics", effect="answer", status=503, count=None)
+        second = task.run_try().value
+        assert (second == first) == (at == "RUNNING" or metrics_are_down)
 
     @pytest.mark.parametrize(
         ("fault", "error"),
@@ -434,6 +489,33 @@ class TestWaiting:
         assert outcome.state == "success"
         assert outcome.xcoms["job"]["status"] == "STOPPED"
 
+    @pytest.mark.parametrize("interval", [timedelta(seconds=60), 60])
+    def test_the_interval_is_kept_however_it_is_written(self, emulator, waits, interval):
+        assert life(poll_interval=interval, **waits).run_try().state == "success"
+        polls = emulator.requests(method="GET", path=f"*{JOBS}/{emulator.jobs()[0]['id']}")
+        assert len(polls) == pytest.approx(13, abs=1)
+
+    def test_a_job_stopped_before_it_had_a_checkpoint_is_followed_by_another(self, emulator, waits):
+        emulator.set_outcome("STOPPED", at="STARTING")
+        task = life(accept_stopped=True, **waits)
+        outcome = task.run_try()
+        assert (outcome.state, type(outcome.error)) == ("up_for_retry", FineTuneJobStoppedError)
+        assert "metrics name no checkpoint" in str(outcome.error)
+        assert "starts a new job, which is paid for again" in str(outcome.error)
+        assert task.run_try().state == "success"
+        assert [job["status"] for job in emulator.jobs()] == ["STOPPED", "COMPLETED"]
+
+    def test_a_stopped_job_whose_metrics_cannot_be_read_is_adopted_again(self, emulator, waits):
+        emulator.set_outcome("STOPPED")
+        emulator.add_fault(path=f"{JOBS}/*/metrics", effect="answer", status=503, count=None)
+        task = life(accept_stopped=True, **waits)
+        outcome = task.run_try()
+        assert (outcome.state, type(outcome.error)) == ("up_for_retry", FineTuneJobStoppedError)
+        assert "adopts the same job" in str(outcome.error)
+        emulator.clear_faults()
+        assert task.run_try().state == "success"
+        assert len(emulator.jobs()) == 1
+
     def test_a_completed_job_without_a_model_is_retried_and_adopted(self, emulator, waits):
         emulator.set_outcome("COMPLETED", inference_config=False)
         task = life(**waits)
@@ -460,6 +542,7 @@ class TestWaiting:
             "job_id",
             "atai_conn_id",
             "poll_interval",
+            "max_interval",
             "deadline",
             "outage_tolerance",
             "kill_action",
@@ -498,6 +581,16 @@ class TestTimeout:
         created, now = emulator.jobs()[0]["created_at"], emulator.requests()[-1]["time"]
         assert (seconds(now) - seconds(created)).total_seconds() == pytest.approx(1200, abs=5)
 
+    @pytest.mark.parametrize("effect", [None, "drop_after"])
+    def test_a_service_whose_clock_is_behind_gives_a_new_job_its_time(self, emulator, waits, clock, effect):
+        behind = (clock.now - timedelta(minutes=20)).isoformat()
+        emulator.add_fault(path=f"{JOBS}**", effect="merge", content={"created_at": behind}, count=None)
+        if effect:
+            emulator.add_fault(method="POST", path=JOBS, effect=effect, count=1)
+        outcome = life(timeout=900, **waits).run_try()
+        assert outcome.error is None
+        assert emulator.jobs()[0]["status"] == "COMPLETED"
+
     def test_a_refused_timeout_action_is_named_in_the_error(self, emulator, waits):
         emulator.add_fault(method="PUT", path=f"{JOBS}/**", effect="answer", status=400, count=None)
         outcome = life(timeout=300, **waits).run_try()
@@ -522,8 +615,8 @@ class TestAfterTheCreation:
 class TestBrokenTrigger:
     """Airflow resumes the task with ``__fail__`` if the trigger is gone."""
 
-    def resume(self, error, **arguments):
-        ti = TaskInstance(task_id="fine_tune")
+    def resume(self, error, ti=None, **arguments):
+        ti = ti or TaskInstance(task_id="fine_tune")
         task = create(**WAITS["triggerer"], **arguments)
         return task.resume_execution(
             "__fail__", {"error": error, "traceback": ["boom"]}, {"ti": ti, "run_id": "run"}
@@ -551,10 +644,76 @@ class TestBrokenTrigger:
 
     def test_a_trigger_that_broke_leaves_the_job_to_the_next_try(self, emulator):
         job_id = life().run_try().value
-        with pytest.raises(AtaiResponseError, match=f"{job_id} is REGISTERED.*same job") as raised:
+        with pytest.raises(AtaiResponseError, match=f"{job_id} may still run.*looks for its job") as raised:
             self.resume("Trigger failure")
         assert "boom" in str(raised.value)
         assert emulator.jobs()[0]["status"] == "REGISTERED"
+
+    @pytest.mark.parametrize("pushed", [True, False])
+    def test_a_job_that_completed_while_no_triggerer_had_room_is_a_success(self, emulator, pushed):
+        job_id = life().run_try().value
+        emulator.advance(3600)
+        ti = TaskInstance(task_id="fine_tune")
+        if pushed:
+            ti.xcom_push("return_value", job_id)
+        outcome = self.resume("Trigger timeout", ti)
+        assert outcome == job_id
+        assert ti.xcoms["job"]["status"] == "COMPLETED"
+        assert ti.xcoms["job"]["inference_config_path"].startswith("s3://")
+        assert emulator.requests(method="PUT") == []
+
+    def test_a_job_that_failed_meanwhile_fails_the_task_as_in_time(self, emulator):
+        emulator.set_outcome("FAILED")
+        life().run_try()
+        emulator.advance(3600)
+        with pytest.raises(FineTuneJobFailedError, match="starts a new job, which is paid for again"):
+            self.resume("Trigger timeout")
+        assert emulator.requests(method="PUT") == []
+
+    def test_a_blip_at_the_last_look_decides_nothing(self, emulator):
+        job_id = life().run_try().value
+        emulator.advance(3600)
+        ti = TaskInstance(task_id="fine_tune")
+        ti.xcom_push("return_value", job_id)
+        emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=503, count=2)
+        assert self.resume("Trigger timeout", ti) == job_id
+
+    @pytest.mark.parametrize(
+        ("action", "down", "status", "says"),
+        [
+            ("stop", "GET", "STOPPING", "Asked the service to stop"),
+            ("stop", "*", "RUNNING", "may still run and bill. Stop it by hand."),
+            ("leave", "*", "RUNNING", "goes on running and billing"),
+        ],
+    )
+    def test_a_job_that_cannot_be_read_at_the_last_look_gets_its_action(
+        self, emulator, action, down, status, says
+    ):
+        job_id = life().run_try().value
+        emulator.advance(60)
+        ti = TaskInstance(task_id="fine_tune")
+        ti.xcom_push("return_value", job_id)
+        emulator.add_fault(method=down, path=f"{JOBS}/**", effect="answer", status=503, count=None)
+        with pytest.raises(AirflowFailException, match=f"{job_id} could not be read at its dead") as raised:
+            self.resume("Trigger timeout", ti, timeout_action=action)
+        assert isinstance(raised.value.__cause__, FineTuneJobTimeoutError)
+        assert says in str(raised.value)
+        assert "not retried" in str(raised.value)
+        assert emulator.jobs()[0]["status"] == status
+
+    def test_a_job_that_cannot_be_looked_for_at_the_timeout_gets_its_action(self, emulator):
+        life(do_xcom_push=False).run_try()
+        emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=503, count=None)
+        with pytest.raises(AirflowFailException, match=r"cannot be looked for.*may still run and bill"):
+            self.resume("Trigger timeout")
+        assert emulator.jobs()[0]["status"] == "STOPPING"
+
+    def test_a_job_that_cannot_be_looked_for_after_the_trigger_broke_is_left_to_a_retry(self, emulator):
+        life(do_xcom_push=False).run_try()
+        emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=503, count=None)
+        with pytest.raises(AtaiResponseError, match=r"may still run and bill\. A retry"):
+            self.resume("Trigger failure")
+        assert emulator.requests(method="PUT") == []
 
     def test_without_a_job_nothing_is_ended(self, emulator):
         with pytest.raises(AtaiResponseError, match="No job of this task was found"):
@@ -681,7 +840,11 @@ class TestArguments:
             ({"kill_action": "kill"}, 'kill_action must be "cancel"'),
             ({"timeout_action": None}, 'timeout_action must be "cancel"'),
             ({"timeout": 0}, "timeout must be a positive number"),
+            ({"timeout": timedelta.max}, "timeout must be .* at most 365 days"),
+            ({"timeout": 1e12}, "timeout must be .* at most 365 days"),
+            ({"execution_timeout": timedelta.max}, "execution_timeout must be .* at most 365 days"),
             ({"poll_interval": -1}, "poll_interval must be a positive number"),
+            ({"poll_interval": None}, "poll_interval must be a positive number"),
             ({"deferrable": True}, "Add wait_for_completion=True"),
         ],
     )

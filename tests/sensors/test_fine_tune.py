@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import pytest
 from airflow.providers.common.compat.sdk import (
@@ -9,12 +10,16 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     BaseHook,
 )
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
+from airflow_provider_atai import retries
+from airflow_provider_atai.compat.sdk import WORKERS_PUSH_LINKS
 from airflow_provider_atai.errors import (
     FineTuneJobCancelledError,
     FineTuneJobFailedError,
     FineTuneJobNoModelError,
     FineTuneJobStoppedError,
+    FineTuneJobTimeoutError,
     FineTuneJobUnreachableError,
 )
 from airflow_provider_atai.hooks.atai import AtaiHook
@@ -24,10 +29,17 @@ from tests.harness.task_instance import TaskInstance, TaskStateStore
 from tests.harness.task_life import TaskLife
 
 MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferrable": {"deferrable": True}}
+if AIRFLOW_V_3_3_PLUS:
+    MODES["start_from_trigger"] = {"start_from_trigger": True}
 
 
 @pytest.fixture(params=MODES)
 def mode(request):
+    return MODES[request.param]
+
+
+@pytest.fixture(params=[name for name in MODES if name not in ("poke", "reschedule")])
+def deferred(request):
     return MODES[request.param]
 
 
@@ -40,10 +52,10 @@ def job(atai_emulator, clock):
 def wait_for(job, mode, **arguments):
     def build():
         return FineTuneJobSensor(
-            task_id="wait", job_id=job.id, poke_interval=60, **{"timeout": 3600, **mode, **arguments}
+            task_id="wait", job_id=job.id, **{"timeout": 3600, "poke_interval": 60, **mode, **arguments}
         )
 
-    return TaskLife(build).run_try()
+    return TaskLife(build, max_tries=arguments.get("retries", 0)).run_try()
 
 
 def test_a_secrets_backend_that_fails_for_a_while_is_an_outage(job, mode, monkeypatch):
@@ -93,15 +105,15 @@ def test_a_completed_job_is_a_success(job, mode):
     assert outcome.value["metrics"]["loss"] > 0
 
 
-# outcome, the sensor's arguments, what is raised, whether Airflow tries again, the same with soft_fail
+# outcome, the sensor's arguments, why the task ends, its state, the same with soft_fail
 ENDINGS = [
-    ("FAILED", {}, FineTuneJobFailedError, "up_for_retry", "up_for_retry"),
-    ("CANCELLED", {}, FineTuneJobCancelledError, "up_for_retry", "up_for_retry"),
-    ("STOPPED", {}, FineTuneJobStoppedError, "up_for_retry", "up_for_retry"),
+    ("FAILED", {}, FineTuneJobFailedError, "failed", "failed"),
+    ("CANCELLED", {}, FineTuneJobCancelledError, "failed", "failed"),
+    ("STOPPED", {}, FineTuneJobStoppedError, "failed", "failed"),
     ("STOPPED", {"accept_stopped": True}, None, "success", "success"),
-    ("STARTING", {}, AirflowSensorTimeout, "failed", "skipped"),
-    ("PAUSED", {}, AirflowSensorTimeout, "failed", "skipped"),
-    ("UNKNOWN", {}, AirflowSensorTimeout, "failed", "skipped"),
+    ("STARTING", {}, FineTuneJobTimeoutError, "failed", "skipped"),
+    ("PAUSED", {}, FineTuneJobTimeoutError, "failed", "skipped"),
+    ("UNKNOWN", {}, FineTuneJobTimeoutError, "failed", "skipped"),
 ]
 
 
@@ -110,15 +122,43 @@ ENDINGS = [
 def test_the_outcome_follows_from_how_the_job_ends(atai_emulator, job, mode, row, soft_fail):
     ending, arguments, error, state, soft_state = row
     atai_emulator.set_outcome(ending, job_id=job.id)
-    outcome = wait_for(job, mode, soft_fail=soft_fail, **arguments)
+    outcome = wait_for(job, mode, soft_fail=soft_fail, retries=2, **arguments)
 
     assert outcome.state == (soft_state if soft_fail else state)
-    if outcome.state != "skipped" and error is not None:
-        assert type(outcome.error) is error
-        assert job.id in str(outcome.error)
-        assert "retr" in str(outcome.error)
     if error is None:
         assert outcome.value["status"] == ending
+        return
+    assert type(outcome.error.__cause__) is error
+    assert job.id in str(outcome.error)
+    assert "retried" in str(outcome.error)
+    # Airflow retries neither of the two, whatever ``retries`` says.
+    expected = AirflowSensorTimeout if error is FineTuneJobTimeoutError else AirflowFailException
+    assert type(outcome.error) is (AirflowSkipException if outcome.state == "skipped" else expected)
+
+
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_a_job_stopped_before_it_had_a_checkpoint_is_never_a_success(atai_emulator, job, mode, soft_fail):
+    atai_emulator.set_outcome("STOPPED", job_id=job.id, at="STARTING")
+    outcome = wait_for(job, mode, accept_stopped=True, soft_fail=soft_fail, retries=2)
+    assert (outcome.state, type(outcome.error.__cause__)) == ("failed", FineTuneJobStoppedError)
+    assert "metrics name no checkpoint" in str(outcome.error)
+
+
+def test_an_inference_config_shows_that_a_stopped_job_left_something(atai_emulator, job, mode):
+    atai_emulator.set_outcome("STOPPED", job_id=job.id, at="STARTING", inference_config=True)
+    assert wait_for(job, mode, accept_stopped=True).state == "success"
+
+
+def test_a_stopped_job_whose_metrics_cannot_be_read_is_polled_again(atai_emulator, job, mode):
+    atai_emulator.set_outcome("STOPPED", job_id=job.id)
+    atai_emulator.add_fault(path="/fine-tune/jobs/*/metrics", effect="answer", status=503, count=None)
+    outcome = wait_for(job, mode, accept_stopped=True)
+    assert (outcome.state, type(outcome.error)) == ("up_for_retry", FineTuneJobStoppedError)
+    assert "unclear whether it has a checkpoint. A retry of this sensor polls" in str(outcome.error)
+    assert wait_for(job, mode).state == "failed"
+
+    atai_emulator.clear_faults()
+    assert wait_for(job, mode, accept_stopped=True).state == "success"
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])
@@ -176,6 +216,7 @@ def test_a_missing_job_fails_at_once(atai_emulator, job, mode, soft_fail):
     assert "is not known to the service" in str(outcome.error)
 
 
+@pytest.mark.parametrize("mode", ["poke", "reschedule", "deferrable"], indirect=True)
 @pytest.mark.parametrize("job_id", ["None", "", "[]"])
 def test_a_rendered_value_that_is_not_a_job_id_fails(atai_emulator, job, mode, job_id):
     def build():
@@ -195,7 +236,7 @@ def test_never_fail_turns_every_failure_into_a_skip(atai_emulator, job, mode, en
 def test_silent_fail_does_not_swallow_the_end_of_the_job(atai_emulator, job, mode):
     atai_emulator.set_outcome("FAILED", job_id=job.id)
     outcome = wait_for(job, mode, silent_fail=True)
-    assert type(outcome.error) is FineTuneJobFailedError
+    assert type(outcome.error.__cause__) is FineTuneJobFailedError
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])
@@ -207,14 +248,129 @@ def test_a_trigger_that_breaks_fails_the_task(soft_fail):
     assert "boom" in str(raised.value)
 
 
-@pytest.mark.parametrize("text", ["Trigger timeout", "Trigger/execution timeout"])
+class TestAirflowsOwnTimeout:
+    """No triggerer had room for the trigger, so nobody has looked at the job."""
+
+    @pytest.fixture(params=[False, True], ids=["hard", "soft"])
+    def resume(self, request, job):
+        sensor = FineTuneJobSensor(
+            task_id="wait", job_id=job.id, deferrable=True, soft_fail=request.param, retries=2
+        )
+
+        def resume(text="Trigger timeout"):
+            ti = TaskInstance(task_id="wait")
+            return sensor.resume_execution("__fail__", {"error": text}, {"ti": ti})
+
+        resume.late = AirflowSkipException if request.param else AirflowSensorTimeout
+        return resume
+
+    def test_a_completed_job_is_a_success(self, atai_emulator, resume):
+        atai_emulator.advance(3600)
+        summary = resume()
+        assert summary["status"] == "COMPLETED"
+        assert summary["inference_config_path"].startswith("s3://")
+        assert summary["metrics"]["loss"] > 0
+
+    def test_a_failed_job_fails_the_task(self, atai_emulator, job, resume):
+        atai_emulator.set_outcome("FAILED", job_id=job.id)
+        atai_emulator.advance(3600)
+        with pytest.raises(AirflowFailException, match=f"{job.id} FAILED"):
+            resume()
+
+    @pytest.mark.parametrize("text", ["Trigger timeout", "Trigger/execution timeout"])
+    def test_an_active_job_is_late(self, job, resume, text):
+        with pytest.raises(resume.late, match=f"{job.id} had not finished at its deadline.*REGISTERED"):
+            resume(text)
+
+    def test_a_job_whose_model_does_not_show_yet_is_polled_again(self, atai_emulator, job, resume):
+        atai_emulator.set_outcome("COMPLETED", job_id=job.id, inference_config=False)
+        atai_emulator.advance(650)
+        with pytest.raises(FineTuneJobNoModelError, match="polls the same job again"):
+            resume()
+
+    def test_a_job_that_cannot_be_read_is_late_and_may_bill(self, atai_emulator, job, resume):
+        atai_emulator.add_fault(path="/fine-tune/**", effect="answer", status=503, count=None)
+        with pytest.raises(resume.late, match=r"could not be read at its deadline .*503.* may still run"):
+            resume()
+
+    def test_a_blip_decides_nothing(self, atai_emulator, resume):
+        atai_emulator.advance(3600)
+        atai_emulator.add_fault(path="/fine-tune/**", effect="answer", status=503, count=2)
+        assert resume()["status"] == "COMPLETED"
+
+
 @pytest.mark.parametrize(
-    ("soft_fail", "error"), [(False, AirflowSensorTimeout), (True, AirflowSkipException)]
+    ("arguments", "polls"),
+    [
+        ({}, 12),
+        # At 0, 1, 2, 4, 8 and 16 minutes.
+        ({"exponential_backoff": True}, 6),
+        # At 0, 1, 2, 4, 6, 8, 10 and 12 minutes.
+        ({"exponential_backoff": True, "max_wait": timedelta(minutes=2)}, 8),
+        ({"exponential_backoff": True, "max_wait": 30}, 23),
+        ({"max_wait": 30}, 12),
+    ],
 )
-def test_a_trigger_that_airflow_timed_out_is_a_sensor_timeout(text, soft_fail, error):
-    sensor = FineTuneJobSensor(task_id="wait", job_id="job-1", deferrable=True, soft_fail=soft_fail)
-    with pytest.raises(error, match="job-1 had not finished at its deadline"):
-        sensor.resume_execution("__fail__", {"error": text}, {})
+def test_a_growing_interval_holds_in_the_triggerer_too(atai_emulator, job, deferred, arguments, polls):
+    assert wait_for(job, deferred, **arguments).state == "success"
+    asked = atai_emulator.requests(method="GET", path=f"*/jobs/{job.id}")
+    assert len(asked) == pytest.approx(polls, abs=1)
+
+
+@pytest.mark.parametrize("interval", [0, 0.001])
+def test_the_interval_is_at_least_a_second(atai_emulator, job, mode, interval):
+    wait_for(job, mode, poke_interval=interval, timeout=20)
+    assert 19 <= len(atai_emulator.requests(method="GET", path=f"*/jobs/{job.id}")) <= 22
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"timeout": timedelta.max},
+        {"timeout": 1e12},
+        {"poke_interval": timedelta.max},
+        {"execution_timeout": timedelta.max},
+        {"execution_timeout": timedelta()},
+    ],
+)
+def test_a_time_that_nothing_can_wait_for_fails_when_the_dag_is_parsed(arguments, mode):
+    (name,) = arguments
+    with pytest.raises(ValueError, match=f"{name} must be .* at most 365 days"):
+        FineTuneJobSensor(task_id="wait", job_id="job-1", **mode, **arguments)
+
+
+def test_a_timeout_of_zero_means_one_look(atai_emulator, job, mode):
+    assert wait_for(job, mode, timeout=0).state == "failed"
+    assert len(atai_emulator.requests(method="GET", path=f"*/jobs/{job.id}")) <= 2
+
+
+def test_the_link_to_the_job_is_on_the_sensor(atai_emulator, job, mode, monkeypatch):
+    connection = atai_emulator.connection_json.replace(
+        "{", '{"extra": {"console_url_template": "https://console.example/{job_id}"}, ', 1
+    )
+    monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", connection)
+    page = f"https://console.example/{job.id}"
+    assert wait_for(job, mode).xcoms["_link_FineTuneJobLink"] == page
+
+    sensor = FineTuneJobSensor(task_id="wait", job_id=job.id)
+    (link,) = sensor.operator_extra_links
+    sensor.execute({"ti": TaskInstance(task_id="wait")})
+    # On Airflow 3 the worker pushes what the link returns at the end of every process.
+    assert sensor.job_page_url == page
+    assert not WORKERS_PUSH_LINKS or link.get_link(sensor, ti_key=None) == page
+
+
+@pytest.mark.parametrize(
+    ("ending", "says"),
+    [("FAILED", "no longer runs"), ("STARTING", "had not finished at its deadline"), ("COMPLETED", None)],
+)
+def test_the_log_has_one_error_line_with_the_sentence_that_matters(atai_emulator, job, mode, ending, says):
+    atai_emulator.set_outcome(ending, job_id=job.id)
+    with mock.patch.object(retries, "log_of", autospec=True) as log_of:
+        outcome = wait_for(job, mode)
+    lines = [call.args[1] for call in log_of.return_value.error.call_args_list]
+    assert lines == ([] if says is None else [str(outcome.error)])
+    assert says is None or says in lines[0]
 
 
 def test_the_sensor_never_acts_on_the_job(atai_emulator, job, mode):

@@ -45,6 +45,7 @@ class TestStart:
             "job_id": "job-1",
             "atai_conn_id": "other",
             "poll_interval": 7.0,
+            "max_interval": None,
             "end_task": True,
             "accept_stopped": True,
             "push_xcom": True,
@@ -141,6 +142,15 @@ class TestEnd:
             assert pushed.call_args.args[1]["status"] == "COMPLETED"
             assert pushed.call_args.kwargs == {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1}
 
+    def test_the_link_is_pushed_where_no_worker_can(self, atai_emulator, job, pushed, monkeypatch):
+        connection = atai_emulator.connection_json.replace(
+            "{", '{"extra": {"console_url_template": "https://console.example/{job_id}"}, ', 1
+        )
+        monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", connection)
+        atai_emulator.advance(3600)
+        self.event(end_task=True)
+        assert pushed.call_args.args == ("_link_FineTuneJobLink", "https://console.example/job-1")
+
     def test_a_worker_ends_the_task_if_the_xcom_cannot_be_pushed(self, atai_emulator, job, pushed):
         pushed.side_effect = RuntimeError("no supervisor")
         atai_emulator.advance(3600)
@@ -156,12 +166,18 @@ class TestEnd:
         ],
     )
     def test_only_a_success_ends_in_the_triggerer(self, atai_emulator, job, status, accept_stopped, ends):
-        atai_emulator.set_outcome(status, job_id=job.id, at=1)
+        atai_emulator.set_outcome(status, job_id=job.id)
         atai_emulator.advance(3600)
         event = self.event(end_task=True, accept_stopped=accept_stopped)
         assert (type(event).__name__ == "TaskSuccessEvent") is ends
         if not ends:
             assert event.payload["ending"] == status.lower()
+
+    def test_a_job_without_a_checkpoint_is_left_to_a_worker(self, atai_emulator, job):
+        atai_emulator.set_outcome("STOPPED", job_id=job.id, at=1)
+        atai_emulator.advance(3600)
+        event = self.event(end_task=True, accept_stopped=True)
+        assert (event.payload["ending"], event.payload["has_checkpoint"]) == ("stopped", False)
 
     @pytest.mark.parametrize("job_id", ["None", "", "a/b"])
     def test_a_wrongly_rendered_id_ends_the_wait(self, atai_emulator, job_id):

@@ -234,10 +234,11 @@ class TestSensorWithoutWorkers:
         # A task that ran on a worker has a process id and a host.
         assert (wait["pid"], wait["hostname"], wait["try_number"]) == (None, "", 1)
 
-    def test_failed_job_fails_the_sensor_after_its_retries(self, system, start):
+    def test_failed_job_fails_the_sensor_at_once_whatever_its_retries(self, system, start):
         system.emulator.set_outcome("FAILED", at=3)
         run = start("zero_workers")
-        assert run.reaches("failed", task_id="wait")["try_number"] == 2
+        assert run.reaches("failed", "up_for_retry", task_id="wait")["state"] == "failed"
+        assert run.task("wait")["try_number"] == 1
         assert run.job_statuses() == ["FAILED"]
 
     def test_soft_fail_skips_the_sensor_at_its_timeout(self, system, start):

@@ -8,6 +8,7 @@ import pytest
 from airflow_provider_atai.waiting.deadline import (
     BACKSTOP_MARGIN,
     backstop,
+    interval_of,
     seconds_before_airflow,
     seconds_of,
     wait_deadline,
@@ -56,12 +57,31 @@ def test_a_duration_is_returned_in_seconds(value, seconds):
     assert seconds_of(value, "timeout") == seconds
 
 
+@pytest.mark.parametrize("function", [seconds_of, interval_of])
 @pytest.mark.parametrize(
-    "value", [0, -1, True, "60", float("nan"), float("inf"), timedelta(), timedelta(seconds=-1), [60]]
+    "value",
+    [
+        *(0, -1, True, "60", float("nan"), float("inf"), timedelta(), timedelta(seconds=-1), [60]),
+        *(timedelta.max, 1e12, 10**400, timedelta(days=365, seconds=1)),
+    ],
 )
-def test_a_value_that_is_not_a_duration_is_refused_by_name(value):
-    with pytest.raises(ValueError, match="poll_interval must be a positive number of seconds"):
-        seconds_of(value, "poll_interval")
+def test_a_value_that_is_not_a_duration_is_refused_by_name(value, function):
+    says = "poll_interval must be a positive number of seconds or a timedelta, at most 365 days, not"
+    with pytest.raises(ValueError, match=says):
+        function(value, "poll_interval")
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(0.01, 1.0), (1, 1.0), (timedelta(minutes=2), 120.0), (timedelta(days=365), 31536000)],
+)
+def test_an_interval_is_at_least_a_second(value, seconds):
+    assert interval_of(value, "poll_interval") == seconds
+
+
+def test_an_interval_cannot_be_left_out():
+    with pytest.raises(ValueError, match=r"poll_interval must be .* not None"):
+        interval_of(None, "poll_interval")
 
 
 @pytest.mark.parametrize("execution_timeout", [None, 2 * HOUR, HOUR + timedelta(minutes=1), HOUR, HOUR / 2])

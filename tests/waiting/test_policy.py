@@ -69,6 +69,12 @@ def test_completed_without_a_model_waits_ten_minutes_and_is_never_green(updated,
     assert decision.ending == ending
 
 
+@pytest.mark.parametrize("seen", [job("COMPLETED", path=None), http_error(503)])
+def test_completed_without_a_model_is_not_late_at_the_deadline(seen):
+    state, limits = WaitState(status="COMPLETED"), replace(LIMITS, deadline=NOW)
+    assert decide(seen, state=state, limits=limits, now=NOW).ending is Ending.NO_MODEL
+
+
 def test_completed_without_a_model_and_without_a_time_ends_at_once():
     seen = FineTuneJob(id="job-1", name="job", status="COMPLETED")
     assert decide(seen, state=WaitState(), limits=LIMITS, now=NOW).ending is Ending.NO_MODEL

@@ -23,7 +23,9 @@ SUMMARY = {"job_id": "job-1", "status": "COMPLETED"}
 
 @pytest.mark.parametrize("ending", list(Ending))
 def test_a_result_survives_the_trip_to_the_worker(ending):
-    result = WaitResult(ending, "job-1", status="RUNNING", reason="HTTP 503", summary=SUMMARY)
+    result = WaitResult(
+        ending, "job-1", status="RUNNING", reason="HTTP 503", summary=SUMMARY, has_checkpoint=True
+    )
     event = json.loads(json.dumps(result.to_event()))
     assert WaitResult.from_event(event, job_id="job-1") == result
 
@@ -52,9 +54,12 @@ def test_an_unreadable_event_is_an_error_and_never_a_success(event):
 
 @pytest.mark.parametrize("ending", list(Ending))
 @pytest.mark.parametrize("accept_stopped", [False, True])
-def test_only_a_finished_model_is_green(ending, accept_stopped):
-    green = WaitResult(ending, "job-1", summary=SUMMARY).is_green(accept_stopped=accept_stopped)
-    assert green == (ending is Ending.COMPLETED or (ending is Ending.STOPPED and accept_stopped))
+@pytest.mark.parametrize("has_checkpoint", [None, False, True, "yes", 1])
+def test_only_a_finished_model_is_green(ending, accept_stopped, has_checkpoint):
+    result = WaitResult(ending, "job-1", summary=SUMMARY, has_checkpoint=has_checkpoint)
+    is_kept = ending is Ending.STOPPED and has_checkpoint is True
+    green = result.is_green(accept_stopped=accept_stopped)
+    assert green == (ending is Ending.COMPLETED or (is_kept and accept_stopped))
 
 
 @pytest.mark.parametrize(
@@ -62,9 +67,9 @@ def test_only_a_finished_model_is_green(ending, accept_stopped):
     [
         (Ending.FAILED, FineTuneJobFailedError, "no longer runs"),
         (Ending.CANCELLED, FineTuneJobCancelledError, "no longer runs or bills"),
-        (Ending.STOPPED, FineTuneJobStoppedError, "accept_stopped=True"),
+        (Ending.STOPPED, FineTuneJobStoppedError, "no longer runs or bills.*unclear whether"),
         (Ending.NO_MODEL, FineTuneJobNoModelError, "no longer runs or bills"),
-        (Ending.TIMED_OUT, FineTuneJobTimeoutError, "last known status is RUNNING"),
+        (Ending.TIMED_OUT, FineTuneJobTimeoutError, r"be read .*\(HTTP 503\).* last known status is RUNNING"),
         (Ending.UNREACHABLE, FineTuneJobUnreachableError, r"\(HTTP 503\).* may still run and bill"),
         (Ending.REFUSED, FineTuneJobRefusedError, r"\(HTTP 503\).* may still run and bill"),
         (Ending.NOT_FOUND, FineTuneJobNotFoundError, "Check the job id"),
@@ -76,6 +81,14 @@ def test_an_error_says_what_happened_whether_the_job_bills_and_what_a_retry_does
     assert (error.job_id, error.status) == ("job-1", "RUNNING")
     with pytest.raises(error_class, match=f"job-1 .*{says}.* A retry polls again."):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("has_checkpoint", "says"),
+    [(True, "accept_stopped=True"), (False, "left nothing to use"), (None, "unclear whether it has")],
+)
+def test_a_stopped_job_is_told_by_what_it_left(has_checkpoint, says):
+    assert says in str(WaitResult(Ending.STOPPED, "job-1", has_checkpoint=has_checkpoint).error("Retry."))
 
 
 def test_every_ending_except_success_has_an_error():

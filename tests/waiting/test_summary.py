@@ -45,6 +45,23 @@ def test_any_value_from_the_service_can_be_stored_and_sent_on(value, stored):
     assert "COMPLETED" in describe_summary(summary)
 
 
+def test_what_is_too_large_for_an_xcom_is_left_out():
+    matrix = [[0.5] * 1000] * 1000
+    summary = summary_of({"loss": 0.4, "confusion": matrix, "step": 600}, config={"model": "m" * 10**6})
+    assert summary["metrics"] == {"loss": 0.4, "step": 600}
+    assert summary["model"] is None
+    assert len(json.dumps(summary_of({f"k{n}": "v" * 90 for n in range(10_000)}))) < 12_000
+
+
+def test_a_log_line_of_a_finished_job_cannot_be_forged():
+    summary = summary_of({"note\n": "x\nERROR"}, inference_config_path="s3://x\nERROR - forged\x1b[2J")
+    line = describe_summary(summary)
+    assert line.isprintable()
+    # What comes after the task gets the path as the service sent it.
+    assert summary["inference_config_path"] == "s3://x\nERROR - forged\x1b[2J"
+    assert len(describe_summary(summary_of({"x": "y" * 10_000}))) < 1000
+
+
 def test_an_odd_model_can_be_stored():
     assert summary_of({}, config={"model": {"x": math.nan}})["model"] == {"x": None}
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -60,11 +61,12 @@ def test_a_checkpoint_is_recognised_by_its_step_or_its_position(watch, lines, st
 
 def test_each_status_is_logged_once(watch, lines):
     for second, status in enumerate(["REGISTERED", "REGISTERED", "RUNNING", "RUNNING", "FINALIZING"]):
-        watch.judge(job(status), at(second * 60))
+        seen = replace(job(status), created_at=NOW - timedelta(hours=1))
+        watch.judge(seen, at(second * 60))
     assert lines.at("INFO") == [
-        "Job job-1 is REGISTERED, 0 s after its creation.",
-        "Job job-1: REGISTERED -> RUNNING, 2 min 0 s after its creation.",
-        "Job job-1: RUNNING -> FINALIZING, 4 min 0 s after its creation.",
+        "Job job-1 is REGISTERED (age of the job 1 h 0 min).",
+        "Job job-1 went from REGISTERED to RUNNING (age of the job 1 h 2 min, waited for 2 min 0 s).",
+        "Job job-1 went from RUNNING to FINALIZING (age of the job 1 h 4 min, waited for 4 min 0 s).",
     ]
     assert lines.at("WARNING") == []
 
@@ -88,7 +90,17 @@ def test_an_outage_logs_one_warning_and_one_line_at_its_end(watch, lines):
     assert "nobody listens" in first
     assert "for up to 30 min 0 s" in first
     assert "again" in second
-    assert "Job job-1 can be read again after 3 min 20 s and 3 failed polls." in lines.at("INFO")
+    assert "Job job-1 can be read again after an outage of 3 min 20 s and 3 failed polls." in lines.at("INFO")
+
+
+def test_no_text_of_the_service_makes_a_line_of_its_own(watch, lines):
+    watch.judge(job("RUNNING"), NOW)
+    watch.judge(AtaiConnectionError("nobody\nERROR - forged"), at(60))
+    watch.log_metrics(JobMetrics(None, ({"note\n": "\nERROR - forged\x1b[2J"},)))
+    assert len(lines.seen) == 3
+    assert all(text.isprintable() for _, text in lines.seen)
+    for ending in (Ending.TIMED_OUT, Ending.UNREACHABLE):
+        assert str(watch.result(ending).error("Retry.")).isprintable()
 
 
 def test_a_refused_key_is_logged_as_a_warning(watch, lines):
