@@ -1,4 +1,4 @@
-"""Operators that create, stop and cancel fine-tune jobs."""
+"""The operator that creates fine-tune jobs; those that stop and cancel them can be imported from here too."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_atai.api.job_request import build_request, check_job_id, check_request
-from airflow_provider_atai.compat.rendering import is_dynamic, normalise_rendered
+from airflow_provider_atai.api.job_request import build_request, check_request
+from airflow_provider_atai.compat.rendering import normalise_rendered
 from airflow_provider_atai.compat.sdk import (
     AirflowFailException,
-    AirflowSkipException,
     BaseOperator,
     deferrable_by_default,
     log_of,
 )
 from airflow_provider_atai.compat.task_state import broken_deferral, is_tried_again
 from airflow_provider_atai.compat.task_store import pushed_job, remember_job, superseded_job
-from airflow_provider_atai.errors import AtaiResponseError, PermanentError
+from airflow_provider_atai.errors import AtaiResponseError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
 from airflow_provider_atai.jobs.arguments import check_at_parse_time, check_deferrable
-from airflow_provider_atai.jobs.ending import JobAction, check_action, end_job, request_end
+from airflow_provider_atai.jobs.ending import JobAction, check_action, end_job
 from airflow_provider_atai.jobs.identity import job_ids
 from airflow_provider_atai.jobs.kill import KillSwitch
 from airflow_provider_atai.jobs.submission import end_superseded, find_job, latest_job, submit_job
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
+from airflow_provider_atai.operators.end_job import CancelFineTuneJobOperator, StopFineTuneJobOperator
 from airflow_provider_atai.retries import ADOPTS_THE_JOB, failing_at_once, retry_of_owner, task_failure
 from airflow_provider_atai.waiting.deadline import seconds_of, wait_deadline
 from airflow_provider_atai.waiting.on_worker import utcnow, wait_for_job
@@ -38,6 +38,8 @@ from airflow_provider_atai.waiting.watch import JobWatch
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob
     from airflow_provider_atai.compat.sdk import Context
+
+__all__ = ["CancelFineTuneJobOperator", "CreateFineTuneJobOperator", "StopFineTuneJobOperator"]
 
 
 class CreateFineTuneJobOperator(BaseOperator):
@@ -247,62 +249,3 @@ class CreateFineTuneJobOperator(BaseOperator):
         if result.ending is Ending.TIMED_OUT:
             advice = f"{end_job(self.hook, result.job_id, self.timeout_action, log=log_of(self))} {advice}"
         raise task_failure(result.error(advice))
-
-
-class _EndFineTuneJobOperator(BaseOperator):
-    template_fields: Sequence[str] = ("job_id", "atai_conn_id")
-    ui_color = "#fbe9e3"
-    hook = cached_property(hook_of)
-    _action: Literal["cancel", "stop"]
-
-    def __init__(self, *, job_id: str, atai_conn_id: str = AtaiHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not is_dynamic(job_id):
-            check_job_id(job_id)
-        self.job_id = job_id
-        self.atai_conn_id = atai_conn_id
-
-    def execute(self, context: Context) -> str:
-        """Ask the service to end the job, and return the status in its response."""
-        if normalise_rendered(self.job_id) is None:
-            raise AirflowSkipException(f"There is no job to {self._action}: job_id is {self.job_id!r}.")
-        with failing_at_once(
-            f"The attempt to {self._action} job {self.job_id} failed. An active job still runs and bills.",
-            note=f"Job {self.job_id} may still run and bill. A retry asks again.",
-            final=(ValueError, PermanentError),
-        ):
-            check_job_id(self.job_id)
-            job = request_end(self.hook.fine_tune, self.job_id, self._action)
-        self.log.info("Asked the service to %s job %s; its status is %s.", self._action, job.id, job.status)
-        return job.status
-
-
-class StopFineTuneJobOperator(_EndFineTuneJobOperator):
-    """
-    Stop a fine-tune job gracefully, so that its latest checkpoint is kept. A terminal job is fine.
-
-    It does not wait until the job is STOPPED; ``FineTuneJobSensor(accept_stopped=True)`` does. XCom
-    ``return_value`` is the job's status in the service's response, usually ``STOPPING``.
-
-    :param job_id: the job; if it is None, because no job was made, this task is skipped. (templated)
-    :param atai_conn_id: the connection. (templated)
-    :raises AirflowFailException: a retry cannot help: no such job, or no permission.
-    :raises AtaiError: the service could not be reached; a retry asks again.
-    """
-
-    _action = "stop"
-
-
-class CancelFineTuneJobOperator(_EndFineTuneJobOperator):
-    """
-    Cancel a fine-tune job at once: nothing is finalised. A terminal job is fine.
-
-    As a teardown it makes sure that nothing goes on billing. XCom ``return_value`` is the job's status in the
-    service's response, usually ``CANCELLED``.
-
-    :param job_id: the job; if it is None, because no job was made, this task is skipped. (templated)
-    :param atai_conn_id: the connection. (templated)
-    :raises AtaiError, AirflowFailException: as :class:`StopFineTuneJobOperator`.
-    """
-
-    _action = "cancel"

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_atai.api.job_request import check_job_id
-from airflow_provider_atai.compat.rendering import is_dynamic, triggerer_template
+from airflow_provider_atai.compat.rendering import triggerer_template
 from airflow_provider_atai.compat.sdk import (
     TRIGGERERS_RUN_WHOLE_TASKS,
     AirflowSensorTimeout,
@@ -23,6 +23,7 @@ from airflow_provider_atai.compat.task_state import broken_deferral
 from airflow_provider_atai.compat.task_store import first_try_start
 from airflow_provider_atai.errors import AtaiResponseError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
+from airflow_provider_atai.jobs.arguments import check_job_argument
 from airflow_provider_atai.retries import POLLS_AGAIN, failing_at_once, retry_of_sensor, task_failure
 from airflow_provider_atai.waiting.deadline import BACKSTOP_MARGIN, seconds_before_airflow, wait_deadline
 from airflow_provider_atai.waiting.on_worker import poke_job, utcnow
@@ -83,8 +84,7 @@ class FineTuneJobSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not is_dynamic(job_id):
-            check_job_id(job_id)
+        check_job_argument(job_id)
         self.job_id = job_id
         self.accept_stopped = accept_stopped
         self.deferrable = deferrable or start_from_trigger or end_from_trigger
