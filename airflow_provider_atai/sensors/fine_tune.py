@@ -17,6 +17,7 @@ from airflow_provider_atai.compat.sdk import (
     BaseSensorOperator,
     PokeReturnValue,
     deferrable_by_default,
+    has_listeners,
     log_of,
 )
 from airflow_provider_atai.compat.task_state import broken_deferral
@@ -56,8 +57,8 @@ class FineTuneJobSensor(BaseSensorOperator):
     :param start_from_trigger: whether to go from the scheduler to the triggerer without a worker (Airflow >=
         3.3, not for mapped tasks); implies ``deferrable``. ``timeout`` then counts anew in each try.
     :param end_from_trigger: whether to end in the triggerer if the job is a success (Airflow >= 3.3); implies
-        ``deferrable``. Everything else ends on a worker. So does a sensor with ``outlets``: only a worker
-        sends its asset events.
+        ``deferrable``. Everything else ends on a worker. So does a sensor with ``outlets``, because only a
+        worker sends its asset events, and every sensor if a plugin registers a listener.
     :param atai_conn_id: the connection. (templated)
     :raises FineTuneJobFailedError: the job FAILED.
     :raises FineTuneJobCancelledError: it was cancelled.
@@ -95,7 +96,11 @@ class FineTuneJobSensor(BaseSensorOperator):
                 self.task_id,
             )
             start_from_trigger = end_from_trigger = False
-        self.end_from_trigger = end_from_trigger and not self.outlets
+        # Airflow refuses a whole DAG file in which a task both ends in the triggerer and has listeners.
+        self._ends_on_worker_for_listeners = end_from_trigger and has_listeners()
+        self.end_from_trigger = (
+            end_from_trigger and not self.outlets and not self._ends_on_worker_for_listeners
+        )
         rendered_there = triggerer_template(job_id)
         if start_from_trigger and rendered_there is None:
             self.log.warning(
@@ -191,6 +196,11 @@ class FineTuneJobSensor(BaseSensorOperator):
         return WaitLimits(poll_interval=self.poke_interval, deadline=deadline)
 
     def _finish(self, result: WaitResult) -> dict[str, Any]:
+        if self._ends_on_worker_for_listeners:
+            self.log.info(
+                "end_from_trigger has no effect: a plugin has registered a listener, and Airflow calls "
+                "listeners only for tasks that end on a worker."
+            )
         if result.summary is not None:
             # Logged by the worker, since what a trigger logs can get lost (apache/airflow#70317).
             self.log.info("%s", describe_summary(result.summary))
