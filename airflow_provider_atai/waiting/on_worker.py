@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 # Metrics decide nothing, so no wait is held up long by them.
 _METRICS_TIMEOUT = 10.0
 _LAST_METRICS_ATTEMPTS = 2
+# Near the deadline no call may take longer than what is left, or Airflow's own timeout would come first. An
+# answer needs some seconds even then.
+_SHORTEST_CALL = 5.0
+# At Airflow's own timeout the time is up.
+_LAST_LOOK_TIMEOUT = 10.0
 
 
 class JobReader(Protocol):
@@ -38,23 +43,29 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-def poll(reader: JobReader, job_id: str) -> FineTuneJob | AtaiError:
+def poll(reader: JobReader, job_id: str, *, at_most: float | None = None) -> FineTuneJob | AtaiError:
     """
     Poll a job once, and return an error instead of raising it.
 
     That includes errors from reading the connection. The client does not retry: the policy decides when the
     next poll is.
+
+    :param at_most: seconds that no timeout of the call exceeds; None: those of the connection.
     """
     try:
-        return reader.fine_tune.with_options(max_attempts=1).get(job_id)
+        return reader.fine_tune.with_options(max_attempts=1, at_most=at_most).get(job_id)
     except AtaiError as error:
         return error
 
 
-def read_metrics(reader: JobReader, job_id: str, *, max_attempts: int = 1) -> JobMetrics | None:
-    """Return a job's metrics, None if they cannot be read."""
+def read_metrics(
+    reader: JobReader, job_id: str, *, max_attempts: int = 1, at_most: float | None = None
+) -> JobMetrics | None:
+    """Return a job's metrics, None if they cannot be read; ``at_most`` is that of :func:`poll`."""
     try:
-        api = reader.fine_tune.with_options(timeout=_METRICS_TIMEOUT, max_attempts=max_attempts)
+        api = reader.fine_tune.with_options(
+            timeout=_METRICS_TIMEOUT, at_most=at_most, max_attempts=max_attempts
+        )
         return api.metrics(job_id)
     except AtaiError:
         return None
@@ -77,18 +88,35 @@ def poke_job(reader: JobReader, watch: JobWatch) -> WaitResult | None:
     :return: how the wait ended, None while the job is active.
     """
     while True:
-        seen = poll(reader, watch.job_id)
+        seen = poll(reader, watch.job_id, at_most=seconds_for_a_call(watch.limits.deadline, utcnow()))
         now = utcnow()
         decision = watch.judge(seen, now)
         if decision.ending is not None:
             return finish(reader, watch, decision.ending)
         if not isinstance(seen, AtaiError):
-            if watch.metrics_due(now) and (metrics := read_metrics(reader, watch.job_id)):
+            at_most = seconds_for_a_call(watch.limits.deadline, now)
+            if watch.metrics_due(now) and (metrics := read_metrics(reader, watch.job_id, at_most=at_most)):
                 watch.log_metrics(metrics)
             return None
         if decision.reread_connection:
             reader.forget_connection()
         time.sleep(decision.delay)
+
+
+def last_look(reader: JobReader, watch: JobWatch) -> WaitResult:
+    """Poll once more after Airflow's own timeout has interrupted the wait, and return how the wait ended."""
+    # The interruption may have left a request half done.
+    reader.close()
+    seen = poll(reader, watch.job_id, at_most=_LAST_LOOK_TIMEOUT)
+    ending = watch.judge(seen, utcnow()).ending
+    if ending is None or isinstance(seen, AtaiError):
+        ending = Ending.TIMED_OUT
+    return finish(reader, watch, ending)
+
+
+def seconds_for_a_call(deadline: datetime | None, now: datetime) -> float | None:
+    """Return how many seconds a call may take at most, None without a deadline. Pure."""
+    return None if deadline is None else max(_SHORTEST_CALL, (deadline - now).total_seconds())
 
 
 def finish(reader: JobReader, watch: JobWatch, ending: Ending) -> WaitResult:
