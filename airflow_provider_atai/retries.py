@@ -16,21 +16,46 @@ if TYPE_CHECKING:
     from airflow_provider_atai.compat.sdk import ExceptionRetryPolicy
 
 ADOPTS_THE_JOB = "A retry of this task adopts the same job; it does not start a second one."
+MAKES_ANOTHER_JOB = (
+    "With reattach=False a retry of this task makes another job, which is paid for again. If this one still "
+    "runs by then, it gets the kill_action first."
+)
 POLLS_AGAIN = "A retry of this sensor polls the same job again."
 
 _ERRORS = "airflow_provider_atai.errors"
 _CAN_STILL_CHANGE = (Ending.UNREACHABLE, Ending.NO_MODEL)
 
 
-def retry_of_owner(ending: Ending) -> str:
+def another_try(*, reattach: bool) -> str:
+    """Return what a retry of the task that owns a job does if the job may still run."""
+    return ADOPTS_THE_JOB if reattach else MAKES_ANOTHER_JOB
+
+
+def retry_after_unclear_create(*, reattach: bool) -> str:
+    """Return what a retry of a task does that cannot tell whether it has made a job."""
+    if reattach:
+        return "It is unknown whether a job exists. A retry looks for it before it creates one."
+    return f"It is unknown whether a job exists. {MAKES_ANOTHER_JOB}"
+
+
+def starts_a_new_job(ending: Ending) -> bool:
+    """Tell whether the task that owned the job makes another one after this end."""
+    return ending.upper() in ENDED_WITHOUT_MODEL
+
+
+def retry_of_owner(ending: Ending, *, reattach: bool, id_is_chosen: bool = False) -> str:
     """Return what a retry of the task that owns a job does after its wait has ended like this."""
-    if ending.upper() in ENDED_WITHOUT_MODEL:
+    if starts_a_new_job(ending) and id_is_chosen:
+        return "A retry cannot make another under the same job_id: choose another one, or leave it out."
+    if starts_a_new_job(ending):
         return "A retry of this task starts a new job, which is paid for again."
     if ending in _CAN_STILL_CHANGE:
-        return ADOPTS_THE_JOB
+        return another_try(reattach=reattach)
     if ending is Ending.TIMED_OUT:
         return "The task is not retried."
-    return "The task is not retried. If it is run again, it looks for the same job before it creates one."
+    if reattach:
+        return "The task is not retried. If it is run again, it looks for the same job before it creates one."
+    return f"The task is not retried by itself. {MAKES_ANOTHER_JOB}"
 
 
 def retry_of_sensor(ending: Ending) -> str:
@@ -85,7 +110,7 @@ def fine_tune_retry_policy(
     :param pay_for_another_job: whether a task whose job FAILED, was CANCELLED or STOPPED is tried again,
         which makes another job. False fails the task at once, whatever its ``retries``.
     :param outage_delay: how long to wait before a retry if the service was out of reach. Such a retry adopts
-        the same job.
+        the same job, unless the operator has ``reattach=False``.
     :raises RuntimeError: on Airflow before 3.3, which has no retry policies.
     """
     try:
@@ -110,6 +135,6 @@ def fine_tune_retry_policy(
         exception=f"{_ERRORS}.RetryableError",
         action=RetryAction.RETRY,
         retry_delay=outage_delay,
-        reason="The service was out of reach; a retry adopts the same job.",
+        reason="The service was out of reach; the job itself is not affected.",
     )
     return ExceptionRetryPolicy(rules=[ended, permanent, passing])

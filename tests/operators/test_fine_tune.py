@@ -270,12 +270,6 @@ class TestAChangedRequest:
         assert [job["status"] for job in emulator.jobs()] == ["FAILED", "REGISTERED"]
         assert emulator.requests(method="PUT") == []
 
-    def test_a_job_for_each_try_leaves_the_others_alone(self, emulator):
-        task = TaskLife(lambda: create(reattach=False), store=TaskStateStore())
-        task.run_try()
-        task.run_try()
-        assert [job["status"] for job in emulator.jobs()] == ["REGISTERED", "REGISTERED"]
-
 
 class TestPosting:
     """What the operator does, by the outcome of the POST."""
