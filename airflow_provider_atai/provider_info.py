@@ -62,7 +62,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": _modules("hooks.atai"),
-        "operators": _modules("operators.datasets", "operators.fine_tune"),
+        "operators": _modules("operators.datasets", "operators.end_job", "operators.fine_tune"),
         "sensors": _modules("sensors.fine_tune"),
         "triggers": _modules("triggers.fine_tune"),
         "connection-types": [

@@ -22,21 +22,53 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 ADOPTS_THE_JOB = "A retry of this task adopts the same job; it does not start a second one."
+MAKES_ANOTHER_JOB = (
+    "With reattach=False a retry of this task makes another job, which is paid for again. If this one still "
+    "runs by then, it gets the kill_action first."
+)
 POLLS_AGAIN = "A retry of this sensor polls the same job again."
 
 _LONGEST_LINE = 4000
 _ERRORS = "airflow_provider_atai.errors"
 
 
-def retry_of_owner(result: WaitResult, *, accept_stopped: bool) -> str:
+def another_try(*, reattach: bool) -> str:
+    """Return what a retry of the task that owns a job does if the job may still run."""
+    return ADOPTS_THE_JOB if reattach else MAKES_ANOTHER_JOB
+
+
+def look_first(*, reattach: bool) -> str:
+    """Return what a retry of the task that owns a job does if nobody has seen the job lately."""
+    return "A retry of this task looks for its job before it creates one." if reattach else MAKES_ANOTHER_JOB
+
+
+def retry_after_unclear_create(*, reattach: bool) -> str:
+    """Return what a retry of a task does that cannot tell whether it has made a job."""
+    if reattach:
+        return "It is unknown whether a job exists. A retry looks for it before it creates one."
+    return f"It is unknown whether a job exists. {MAKES_ANOTHER_JOB}"
+
+
+def starts_a_new_job(ending: Ending) -> bool:
+    """Tell whether the task that owned the job makes another one after this end."""
+    return ending.upper() in ENDED_WITHOUT_MODEL
+
+
+def retry_of_owner(
+    result: WaitResult, *, accept_stopped: bool, reattach: bool, id_is_chosen: bool = False
+) -> str:
     """Return what a retry of the task that owns a job does after its wait has ended like this."""
     if result.can_still_change(accept_stopped=accept_stopped):
-        return ADOPTS_THE_JOB
-    if result.ending.upper() in ENDED_WITHOUT_MODEL:
+        return another_try(reattach=reattach)
+    if starts_a_new_job(result.ending) and id_is_chosen:
+        return "A retry cannot make another under the same job_id: choose another one, or leave it out."
+    if starts_a_new_job(result.ending):
         return "A retry of this task starts a new job, which is paid for again."
     if result.ending is Ending.TIMED_OUT:
         return "The task is not retried."
-    return "The task is not retried. If it is run again, it looks for the same job before it creates one."
+    if reattach:
+        return "The task is not retried. If it is run again, it looks for the same job before it creates one."
+    return f"The task is not retried by itself. {MAKES_ANOTHER_JOB}"
 
 
 def retry_of_sensor(result: WaitResult, *, accept_stopped: bool) -> str:
@@ -118,7 +150,7 @@ def fine_tune_retry_policy(
     :param pay_for_another_job: whether a task whose job FAILED, was CANCELLED or STOPPED is tried again,
         which makes another job. False fails the task at once, whatever its ``retries``.
     :param outage_delay: how long to wait before a retry if the service was out of reach. Such a retry adopts
-        the same job.
+        the same job, unless the operator has ``reattach=False``.
     :raises RuntimeError: on Airflow before 3.3, which has no retry policies.
     """
     try:
@@ -143,6 +175,6 @@ def fine_tune_retry_policy(
         exception=f"{_ERRORS}.RetryableError",
         action=RetryAction.RETRY,
         retry_delay=outage_delay,
-        reason="The service was out of reach; a retry adopts the same job.",
+        reason="The service was out of reach; the job itself is not affected.",
     )
     return ExceptionRetryPolicy(rules=[ended, permanent, passing])

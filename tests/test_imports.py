@@ -95,6 +95,7 @@ airflow_provider_atai.links
 airflow_provider_atai.links.fine_tune
 airflow_provider_atai.operators
 airflow_provider_atai.operators.datasets
+airflow_provider_atai.operators.end_job
 airflow_provider_atai.operators.fine_tune
 airflow_provider_atai.retries
 airflow_provider_atai.sensors

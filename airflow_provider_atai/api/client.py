@@ -124,12 +124,23 @@ class AtaiClient:
         self._transport.close()
 
     def with_options(
-        self, *, timeout: float | tuple[float, float] | None = None, max_attempts: int | None = None
+        self,
+        *,
+        timeout: float | tuple[float, float] | None = None,
+        at_most: float | None = None,
+        max_attempts: int | None = None,
     ) -> AtaiClient:
-        """Return a client with other options, each None for this one's, that shares the connections."""
+        """
+        Return a client with other options, each None for this one's, that shares the connections.
+
+        :param at_most: seconds that neither timeout exceeds.
+        """
         other = copy.copy(self)
         if timeout is not None:
             other._timeout = normalise_timeout(timeout)
+        if at_most is not None:
+            connect, read = other._timeout
+            other._timeout = (min(connect, at_most), min(read, at_most))
         if max_attempts is not None:
             other.max_attempts = max(1, max_attempts)
         return other

@@ -163,10 +163,15 @@ class FineTuneApi:
         self._client = client
 
     def with_options(
-        self, *, timeout: float | tuple[float, float] | None = None, max_attempts: int | None = None
+        self,
+        *,
+        timeout: float | tuple[float, float] | None = None,
+        at_most: float | None = None,
+        max_attempts: int | None = None,
     ) -> FineTuneApi:
         """Return the same calls with other options; see :meth:`AtaiClient.with_options`."""
-        return FineTuneApi(self._client.with_options(timeout=timeout, max_attempts=max_attempts))
+        other = self._client.with_options(timeout=timeout, at_most=at_most, max_attempts=max_attempts)
+        return FineTuneApi(other)
 
     def create(
         self,

@@ -20,6 +20,14 @@ def is_task(value: Any) -> bool:
     return hasattr(value, "task_id") and hasattr(value, "output")
 
 
+def task_of_output(value: Any) -> Any:
+    """Return the task whose whole return value this is, None if it is something else, or many tasks'."""
+    task = getattr(value, "operator", None)
+    if task is None or getattr(value, "key", None) != "return_value" or _is_mapped(task):
+        return None
+    return task
+
+
 def normalise_rendered(value: Any) -> Any:
     """
     Return a rendered argument as plain lists and None.

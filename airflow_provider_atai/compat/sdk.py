@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         AirflowNotFoundException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
     )
     from airflow.sdk.execution_time.xcom import XCom
     from airflow.sdk.log import mask_secret
@@ -52,6 +53,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "AirflowNotFoundException": _EXCEPTIONS,
     "AirflowSensorTimeout": _EXCEPTIONS,
     "AirflowSkipException": _EXCEPTIONS,
+    "AirflowTaskTimeout": _EXCEPTIONS,
     "BaseHook": ("airflow.sdk", "airflow.hooks.base"),
     "BaseOperator": ("airflow.sdk", "airflow.models.baseoperator"),
     "BaseOperatorLink": ("airflow.sdk", "airflow.models.baseoperatorlink"),
@@ -80,6 +82,15 @@ _HOMES: dict[str, tuple[str, ...]] = {
 def deferrable_by_default() -> bool:
     """Return Airflow's own setting of whether tasks wait in the triggerer."""
     return bool(__getattr__("conf").getboolean("operators", "default_deferrable", fallback=False))
+
+
+def has_listeners() -> bool:
+    """Tell whether a plugin has registered a listener with Airflow, as whoever parses DAG files sees it."""
+    try:
+        manager: Any = import_module("airflow.listeners.listener")
+        return bool(manager.get_listener_manager().has_listeners)
+    except ImportError:
+        return False
 
 
 def log_of(task: Any) -> logging.Logger:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,6 +46,14 @@ def is_tried_again(ti: Any) -> bool:
     if states and states[0] in _ON_THE_WAY:
         return True
     return not (states and states[0] in _ENDED) and _has_tries_left(ti)
+
+
+def is_execution_timeout() -> bool:
+    """Tell whether Airflow calls ``on_kill`` because the task's ``execution_timeout`` has passed."""
+    from airflow_provider_atai.compat.sdk import AirflowTaskTimeout
+
+    # Airflow calls it while it handles the exception that its alarm has raised, and says no more.
+    return isinstance(sys.exc_info()[1], AirflowTaskTimeout)
 
 
 async def read_task_state(trigger: BaseTrigger) -> tuple[bool, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,23 +13,29 @@ JOB_KEY = "atai_job"
 FIRST_TRY_KEY = "atai_first_try"
 
 
-def remember_job(context: Context, job_id: str) -> None:
+def remember_job(context: Context, job: Mapping[str, Any]) -> bool:
     """
-    Keep a job's id for the next try, from Airflow 3.3 on.
+    Keep what is known of a task's job for the next try, from Airflow 3.3 on.
 
     A next try with the same request finds its job without this: the id follows from the task and the request.
-    This is for a next try whose request has changed, and which therefore asks for another id.
+    This is for a next try whose request has changed, and for a service that gives the job another id.
+
+    :param job: JSON types.
+    :return: whether this Airflow keeps it.
     """
     store: Any = context.get("task_state_store")
-    if store is not None and store.get(JOB_KEY) != job_id:
-        store.set(JOB_KEY, job_id)
+    if store is None:
+        return False
+    if store.get(JOB_KEY) != job:
+        store.set(JOB_KEY, dict(job))
+    return True
 
 
-def superseded_job(context: Context, ids: Collection[str]) -> str | None:
-    """Return the job of an earlier try that had another request, and so none of this try's ids, if known."""
+def kept_job(context: Context) -> dict[str, Any] | None:
+    """Return what :func:`remember_job` kept last, in this try or an earlier one; None if that is nothing."""
     store: Any = context.get("task_state_store")
     kept = None if store is None else store.get(JOB_KEY)
-    return kept if isinstance(kept, str) and kept not in ids else None
+    return kept if isinstance(kept, dict) else None
 
 
 def pushed_job(context: Context) -> str | None:

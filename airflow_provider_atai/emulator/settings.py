@@ -39,6 +39,8 @@ class Switches(BaseModel):
     What a create answers if a job has its id already: 409; the existing job; or a second job with the same
     id, which later requests for that id find.
     """
+    job_ids: Literal["as_asked", "own"] = "as_asked"
+    """Whether a created job gets the id that was asked for, or one that the service makes in any case."""
     terminal_action: Literal["conflict", "return_record"] = "conflict"
     """What stop and cancel answer for a terminal job: 409, or its record."""
     stop_finalizing: Literal["stopping", "conflict", "ignored"] = "stopping"

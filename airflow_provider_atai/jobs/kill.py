@@ -2,20 +2,23 @@
 What a kill does to a task's job, whatever the task is doing when it comes.
 
 Airflow calls ``on_kill`` in the middle of anything, and the process goes on for some seconds. In them it must
-not make a job, and a job whose POST was under way must get what the DAG author chose. Two invariants follow:
+not make a job, and a job whose POST was under way must get what the DAG author chose. Three invariants:
 
 - no POST after a kill: :meth:`KillSwitch.before_post` raises;
-- no job survives its POST by accident: :meth:`KillSwitch.after_submission` repeats the kill.
+- no job survives its POST by accident: :meth:`KillSwitch.after_submission` repeats the kill;
+- no job of somebody else is ended: until a look-up has shown whose job an id of the author's own names, a
+  kill leaves it alone.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from airflow_provider_atai.errors import TaskKilledError
 from airflow_provider_atai.jobs.ending import HasFineTuneApi, JobAction, end_last_job
+from airflow_provider_atai.jobs.identity import TaskJob
 
 _KILLED = "This task was killed while it was creating its fine-tune job."
 
@@ -40,17 +43,18 @@ class KillSwitch:
         self._action: JobAction = action
         self._reattach = reattach
         self._log = log
-        self._ids: Sequence[str] = ()
+        # One attribute, so that a kill in the middle of a change sees the old jobs or the new ones.
+        self._jobs: tuple[TaskJob, ...] = ()
         # What the kill does to the job; None until there is a kill.
         self._end: Callable[[], None] | None = None
 
-    def may_be(self, ids: Iterable[str]) -> None:
-        """Remember the ids that the task's job may have, in the order in which they are used."""
-        self._ids = list(ids)
+    def may_be(self, jobs: Iterable[TaskJob]) -> None:
+        """Remember the jobs that may be the task's, in the order in which they are used."""
+        self._jobs = tuple(jobs)
 
     def must_be(self, job_id: str) -> None:
-        """Remember the id of the task's job."""
-        self._ids = [job_id]
+        """Remember the id of the task's job, which it has made or adopted."""
+        self._jobs = (TaskJob(job_id, job_id, made=True),)
 
     def before_post(self, job_id: str) -> None:
         """Let the task ask the service for a job with this id, or raise if the task was killed."""
@@ -66,16 +70,32 @@ class KillSwitch:
             self._end()
             raise TaskKilledError(_KILLED)
 
-    def pull(self, hook: Cloneable, is_tried_again: Callable[[], bool]) -> None:
-        """Do to the task's job what the DAG author chose, without waiting for it to take effect."""
+    def pull(
+        self, hook: Cloneable, is_tried_again: Callable[[], bool], *, action: JobAction | None = None
+    ) -> None:
+        """
+        Do to the task's job what the DAG author chose, without waiting for it to take effect.
+
+        :param action: what to do instead of the kill action.
+        """
+        chosen = action or self._action
 
         def end() -> None:
-            if self._action != "leave" and self._reattach and is_tried_again():
+            if chosen != "leave" and self._reattach and is_tried_again():
                 self._log.info("This task is tried again. Its job is left to the next try.")
+                return
+            if chosen != "leave" and not all(job.made for job in self._jobs):
+                self._log.warning(
+                    "This task was killed before the service had shown whose job %s is, so it was left "
+                    "alone. If there is such a job and it is this task's, it goes on running and billing: "
+                    "%s it by hand.",
+                    self._jobs[0].id,
+                    chosen,
+                )
                 return
             # The interrupted code may be in the middle of a call of the task's own hook, or of asking
             # Airflow for the connection. A clone uses neither.
-            end_last_job(hook.clone(), self._ids, self._action, log=self._log)
+            end_last_job(hook.clone(), [job.id for job in self._jobs], chosen, log=self._log)
 
         self._end = end
         end()

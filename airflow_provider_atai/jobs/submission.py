@@ -30,6 +30,7 @@ from airflow_provider_atai.errors import (
     RetryableError,
 )
 from airflow_provider_atai.jobs.ending import HasFineTuneApi, JobAction, end_job
+from airflow_provider_atai.jobs.identity import TaskJob
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneApi, FineTuneJob
@@ -47,14 +48,19 @@ def is_adopted(status: str, *, accept_stopped: bool) -> bool:
     return status not in ENDED_WITHOUT_MODEL or (accept_stopped and status == "STOPPED")
 
 
+def can_only_end_without_model(status: str, *, accept_stopped: bool, ids_are_chosen: bool) -> bool:
+    """Tell whether an adopted job is only waited for until it has ended, so that another can be made."""
+    return status == "STOPPING" and not accept_stopped and not ids_are_chosen
+
+
 def submit_job(
     api: FineTuneApi,
     *,
-    ids: Iterable[str],
+    jobs: Iterable[TaskJob],
     request: Mapping[str, Any],
     accept_stopped: bool,
     switch: KillSwitch,
-    remember: Callable[[str], None],
+    remember: Callable[[TaskJob], bool],
     log: logging.Logger,
     ids_are_chosen: bool = False,
 ) -> FineTuneJob:
@@ -62,30 +68,49 @@ def submit_job(
     Return the one job for this work: the job of an earlier try, or a new one.
 
     :param api: the calls on jobs.
-    :param ids: the ids to use, in order: the next one if the job of the one before ended without a model.
+    :param jobs: the jobs that may be the task's, in order: the next one is for when the one before has ended
+        without a model.
     :param request: ``name``, ``datasets`` and ``model`` of the job.
     :param accept_stopped: whether a STOPPED job is adopted, unless it has no checkpoint.
     :param switch: the task's kill switch.
-    :param remember: keeps the id of the task's job for its next try; called before every POST as well.
+    :param remember: keeps the task's job for its next try, if it can, and returns whether it has; called
+        before every POST as well.
     :param log: the task's logger.
     :param ids_are_chosen: whether the DAG author has chosen the id, so that any job may have it.
     :raises AtaiError: no job could be made or found; a retry looks the ids up before it makes one.
     :raises TaskKilledError: the task was killed meanwhile.
     """
     ended: list[str] = []
-    for job_id in ids:
-        job = find_job(api, job_id)
+    for own in jobs:
+        job = find_job(api, own.id)
+        if job is None and own.id != own.asked:
+            job = find_job(api, own.asked)
+        made = own.made
         if job is None:
-            job = _create(api, job_id, request=request, switch=switch, remember=remember, log=log)
+            job, made = _create(
+                api,
+                own.asked,
+                request=request,
+                switch=switch,
+                remember=remember,
+                log=log,
+                is_chosen=ids_are_chosen,
+            )
             log.info("Created fine-tune job %s (status %s).", job.id, job.status)
-            if job.id != job_id:
-                log.warning(
-                    "The service was asked to call the job %s and called it %s. If this try is lost, the "
-                    "next one cannot find the job and makes another.",
-                    job_id,
-                    job.id,
-                )
-        elif is_adopted(job.status, accept_stopped=accept_stopped) and not _left_nothing(api, job):
+        elif not is_adopted(job.status, accept_stopped=accept_stopped) or _left_nothing(api, job):
+            log.info("Job %s of an earlier try is %s, so the task needs another one.", job.id, job.status)
+            ended.append(f"{job.id} {job.status}")
+            continue
+        elif can_only_end_without_model(
+            job.status, accept_stopped=accept_stopped, ids_are_chosen=ids_are_chosen
+        ):
+            log.info(
+                "Job %s of an earlier try is %s. This try waits until it has ended, and then makes another "
+                "if there is no model.",
+                job.id,
+                job.status,
+            )
+        else:
             if ids_are_chosen:
                 _check_is_wanted(job, request)
             log.info(
@@ -98,11 +123,17 @@ def submit_job(
                 job.status,
                 "choose another job_id" if ids_are_chosen else "start a new DAG run or pass reattach=False",
             )
-        else:
-            log.info("Job %s of an earlier try is %s, so the task needs another one.", job.id, job.status)
-            ended.append(f"{job.id} {job.status}")
-            continue
-        remember(job.id)
+        is_kept = remember(TaskJob(own.asked, job.id, made))
+        if job.id != own.asked:
+            log.warning(
+                "The service was asked to call the job %s and called it %s. %s",
+                own.asked,
+                job.id,
+                "A later try finds it by the id that Airflow has stored."
+                if is_kept
+                else "This Airflow stores nothing for a later try (3.3 does), so a retry would not find the "
+                "job, but make another and pay for it. Set retries=0.",
+            )
         switch.after_submission(job.id)
         return job
     raise GenerationsExhaustedError(
@@ -132,17 +163,29 @@ def _check_is_wanted(found: FineTuneJob, request: Mapping[str, Any]) -> None:
 
 
 def end_superseded(
-    owner: HasFineTuneApi, job_id: str | None, action: JobAction, *, log: logging.Logger
+    owner: HasFineTuneApi, jobs: Iterable[TaskJob], action: JobAction, *, log: logging.Logger
 ) -> None:
-    """End the job of an earlier try whose request has changed since, if there is one: nobody waits for it."""
-    job = None if job_id is None else find_job(owner.fine_tune, job_id)
-    if job is not None and not job.is_terminal:
-        log.warning(
-            "Job %s of an earlier try is %s, but that try had another request. This try makes its own job.",
-            job.id,
-            job.status,
-        )
-        end_job(owner, job.id, action, log=log)
+    """
+    End the jobs of earlier tries that nobody waits for, as far as they still run and the task has made them.
+
+    :raises AtaiError: the service gives no clear answer about one of them.
+    """
+    for earlier in jobs:
+        job = find_job(owner.fine_tune, earlier.id)
+        if job is None or job.is_terminal:
+            continue
+        if earlier.made:
+            log.warning(
+                "Job %s of an earlier try is %s, and this try makes a job of its own.", job.id, job.status
+            )
+            end_job(owner, job.id, action, log=log)
+        else:
+            log.warning(
+                "Job %s, which an earlier try has adopted, is %s. This task has not made it and leaves it "
+                "alone: it goes on running and billing. If nobody needs it, cancel it by hand.",
+                job.id,
+                job.status,
+            )
 
 
 def find_job(api: FineTuneApi, job_id: str) -> FineTuneJob | None:
@@ -181,20 +224,26 @@ def _create(
     *,
     request: Mapping[str, Any],
     switch: KillSwitch,
-    remember: Callable[[str], None],
+    remember: Callable[[TaskJob], bool],
     log: logging.Logger,
-) -> FineTuneJob:
+    is_chosen: bool,
+) -> tuple[FineTuneJob, bool]:
+    """Return the job, and whether it is the task's to end: a job that took a chosen id meanwhile is not."""
+    unclear = TaskJob(job_id, job_id, made=not is_chosen)
     for attempt in range(1, _MAX_POSTS + 1):
         switch.before_post(job_id)
-        remember(job_id)
+        remember(unclear)
         asked_at = datetime.now(UTC)
         try:
-            return _not_older(api.create(**request, job_id=job_id), asked_at)
+            return _not_older(api.create(**request, job_id=job_id), asked_at), True
         except AtaiConflictError as error:
+            switch.may_be([unclear])
             found = _look_again(api, job_id, after=error)
             if found is None:
                 raise
-            return found
+            if is_chosen:
+                _check_is_wanted(found, request)
+            return found, not is_chosen
         except RetryableError as error:
             problem: AtaiError = error
         pause = _pause(problem, attempt=attempt, jitter=random.random())
@@ -204,8 +253,10 @@ def _create(
         time.sleep(pause)
         found = _look_again(api, job_id, after=problem)
         if found is not None:
+            if is_chosen:
+                _check_is_wanted(found, request)
             log.info("Job %s was created although the response was lost.", job_id)
-            return _not_older(found, asked_at)
+            return _not_older(found, asked_at), True
     raise problem
 
 

@@ -48,6 +48,8 @@ class UploadDatasetOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("path", "name", "split", "file_id", "atai_conn_id")
     ui_color = "#e3f4ea"
+    # A job's datasets are a list, so the output of an unmapped task alone cannot be one.
+    returns_one_dataset = True
     hook = cached_property(hook_of)
 
     def __init__(

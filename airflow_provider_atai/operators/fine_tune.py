@@ -1,4 +1,4 @@
-"""Operators that create, stop and cancel fine-tune jobs."""
+"""The operator that creates fine-tune jobs; those that stop and cancel them can be imported from here too."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_atai.api.job_request import build_request, check_job_id, check_request
-from airflow_provider_atai.compat.rendering import is_dynamic, normalise_rendered
+from airflow_provider_atai import retries
+from airflow_provider_atai.api.job_request import build_request, check_request
+from airflow_provider_atai.compat import task_state
+from airflow_provider_atai.compat.rendering import normalise_rendered
 from airflow_provider_atai.compat.sdk import (
     AirflowFailException,
-    AirflowSkipException,
+    AirflowTaskTimeout,
     BaseOperator,
     deferrable_by_default,
     log_of,
 )
-from airflow_provider_atai.compat.task_state import BrokenDeferral, broken_deferral, is_tried_again
-from airflow_provider_atai.compat.task_store import pushed_job, remember_job, superseded_job
+from airflow_provider_atai.compat.task_store import kept_job, pushed_job, remember_job
 from airflow_provider_atai.errors import AtaiError, AtaiResponseError, PermanentError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
+from airflow_provider_atai.jobs import submission
 from airflow_provider_atai.jobs.arguments import check_at_parse_time, check_deferrable
-from airflow_provider_atai.jobs.ending import JobAction, check_action, end_job, end_last_job, request_end
-from airflow_provider_atai.jobs.identity import job_ids
+from airflow_provider_atai.jobs.ending import JobAction, check_action, end_job
+from airflow_provider_atai.jobs.identity import TaskJob, jobs_of_task
 from airflow_provider_atai.jobs.kill import KillSwitch
-from airflow_provider_atai.jobs.submission import end_superseded, latest_job, submit_job
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
-from airflow_provider_atai.retries import failing_at_once, retry_of_owner, task_failure, telling_why
+from airflow_provider_atai.operators.end_job import CancelFineTuneJobOperator, StopFineTuneJobOperator
 from airflow_provider_atai.waiting.deadline import interval_of, seconds_of, wait_deadline
-from airflow_provider_atai.waiting.on_worker import last_look, utcnow, wait_for_job
+from airflow_provider_atai.waiting.on_worker import LAST_LOOK_TOLERANCE, last_look, utcnow, wait_for_job
 from airflow_provider_atai.waiting.policy import DEFAULT_POLL_INTERVAL, Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob
     from airflow_provider_atai.compat.sdk import Context
 
-
-_LOOKS_FIRST = "A retry of this task looks for its job before it creates one."
+__all__ = ["CancelFineTuneJobOperator", "CreateFineTuneJobOperator", "StopFineTuneJobOperator"]
 
 
 class CreateFineTuneJobOperator(BaseOperator):
@@ -60,7 +60,8 @@ class CreateFineTuneJobOperator(BaseOperator):
     :param model: the base model, such as ``Newton::c2_4_7b_251215a172f6d7``; None: the service's. (templated)
     :param job_id: an id of your own, not with ``reattach=False``. An existing job with this id is adopted,
         whoever made it; with another ``name``, or if it ended without a model, it fails the task. (templated)
-    :param reattach: whether a try adopts the job of an earlier try. False pays for a new job in each try.
+    :param reattach: whether a try adopts the job of an earlier try. False pays for a new job in each try, and
+        does to an earlier try's job that still runs what ``kill_action`` says.
     :param wait_for_completion: whether the task waits until the job is terminal.
     :param deferrable: whether it waits in the triggerer, without a worker; needs ``wait_for_completion``.
     :param poll_interval: seconds or timedelta between two polls of the job; at least a second.
@@ -88,6 +89,7 @@ class CreateFineTuneJobOperator(BaseOperator):
     hook = cached_property(hook_of)
     job_page_url: str | None = None
     _ti: Any = None
+    _resumed_for: str | None = None
 
     def __init__(
         self,
@@ -138,26 +140,54 @@ class CreateFineTuneJobOperator(BaseOperator):
     def pre_execute(self, context: Context) -> None:
         """Learn which job is the task's: Airflow 2 kills a task that resumes too late right after this."""
         super().pre_execute(context)
-        # Wrong arguments are for execute to report.
-        with suppress(AirflowFailException):
+        # What goes wrong here goes wrong in execute again, which reports it.
+        with suppress(Exception):
             self._identify(context)
+        with suppress(Exception):
+            self._resumed_for = pushed_job(context)
+        if self._resumed_for is not None:
+            self._switch.must_be(self._resumed_for)
 
     def on_kill(self) -> None:
-        """Do to the job what ``kill_action`` says, or leave it to the task's next try."""
-        self._switch.pull(self.hook, partial(is_tried_again, self._ti))
+        """
+        Do to the job what ``kill_action`` says, or leave it to the task's next try.
 
-    @telling_why
+        If Airflow calls this at ``execution_timeout``, the job gets the ``timeout_action`` instead.
+        """
+        is_timeout = task_state.is_execution_timeout()
+        if is_timeout and self._resumed_for is not None:
+            result = self._last_look(self.hook.clone(), self._resumed_for, tolerance=0)
+            if not result.is_green(accept_stopped=self.accept_stopped):
+                raise self._failure(result)
+            self.log.info("Job %s is %s. A retry of this task adopts it.", result.job_id, result.status)
+            return
+        action = self.timeout_action if is_timeout else self.kill_action
+        self._switch.pull(self.hook, partial(task_state.is_tried_again, self._ti), action=action)
+
+    @retries.telling_why
     def execute(self, context: Context) -> str:
         """Create or adopt the job, and wait for it if asked to."""
+        return self._run(context)
+
+    def _run(self, context: Context) -> str:
+        return self._run_one_job(context) or self._run(context)
+
+    def _run_one_job(self, context: Context) -> str | None:
+        """Return the id of the task's job, None if one that was STOPPING has ended and left no model."""
+        self._resumed_for = None
         job = self._submit(context)
         if self.do_xcom_push:
             context["ti"].xcom_push(key="return_value", value=job.id)
         self.job_page_url = push_link(context["ti"], self.hook.console_url(job.id))
-        if not self.wait_for_completion:
+        is_ending = submission.can_only_end_without_model(
+            job.status, accept_stopped=self.accept_stopped, ids_are_chosen=self.job_id is not None
+        )
+        if not self.wait_for_completion and not is_ending:
             return job.id
 
         deadline = wait_deadline(
-            counts_from=job.created_at,
+            # The timeout of a job that is ending may be what ends it.
+            counts_from=None if is_ending else job.created_at,
             started_at=context["ti"].start_date,
             now=utcnow(),
             timeout=seconds_of(self.timeout, "timeout"),
@@ -176,83 +206,107 @@ class CreateFineTuneJobOperator(BaseOperator):
                 reattach=self.reattach,
                 known_to_exist=True,
             )
+            arguments["kwargs"]["is_ending"] = is_ending
             self.defer(**arguments)
         limits = WaitLimits(poll_interval=self.poll_interval, deadline=deadline, known_to_exist=True)
         watch = JobWatch(job.id, limits=limits, log=log_of(self))
-        return self._finish(context, wait_for_job(self.hook, watch))
+        try:
+            return self._finish(context, wait_for_job(self.hook, watch), is_ending)
+        except AirflowTaskTimeout:
+            # A call has taken longer than our deadline comes before Airflow's.
+            return self._finish(context, self._last_look(self.hook, job.id, tolerance=0))
 
-    def execute_complete(self, context: Context, event: Any, job_id: str | None = None) -> str:
-        """Resume after the trigger has fired. ``dag.test()`` passes only the event on, without ``job_id``."""
-        result = WaitResult.from_event(event, job_id=job_id)
+    def execute_complete(
+        self, context: Context, event: Any, job_id: str | None = None, is_ending: bool = False
+    ) -> str:
+        """Resume after the trigger has fired. ``dag.test()`` passes only the event on, without the rest."""
+        retry = retries.another_try(reattach=self.reattach)
+        result = WaitResult.from_event(event, job_id=job_id, retry=retry)
+        self._resumed_for = result.job_id
         # A finished job does not fail for want of a link.
         with suppress(Exception):
             self.job_page_url = self.hook.console_url(result.job_id)
-        return self._finish(context, result)
+        return self._finish(context, result, is_ending) or self._run(context)
 
-    @telling_why
+    @retries.telling_why
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral, also if the trigger broke or Airflow timed it out."""
-        broken = broken_deferral(next_method, next_kwargs)
+        broken = task_state.broken_deferral(next_method, next_kwargs)
         if broken is None:
             return super().resume_execution(next_method, next_kwargs, context)
         job_id = pushed_job(context) or self._find(context, broken)
         self._switch.must_be(job_id)
         if broken.timed_out:
             # Airflow does not tell the trigger of its own timeout (apache/airflow#60517).
-            return self._finish(context, last_look(self.hook, job_id, known_to_exist=True, log=log_of(self)))
+            result = self._last_look(self.hook, job_id, tolerance=LAST_LOOK_TOLERANCE)
+            is_ending = bool((next_kwargs or {}).get("is_ending"))
+            return self._finish(context, result, is_ending) or self._run(context)
         known = f"Fine-tune job {job_id} may still run and bill."
-        raise AtaiResponseError(broken.describe(f"{known} {_LOOKS_FIRST}"))
+        raise AtaiResponseError(broken.describe(f"{known} {retries.look_first(reattach=self.reattach)}"))
 
     def _submit(self, context: Context) -> FineTuneJob:
-        request, ids = self._identify(context)
-        superseded = superseded_job(context, ids) if self.reattach else None
-        unclear = "It is unknown whether a job exists. A retry looks for it before it creates one."
-        with failing_at_once("This try created no fine-tune job.", note=unclear):
-            end_superseded(self.hook, superseded, self.kill_action, log=log_of(self))
-            return submit_job(
+        request, own, superseded = self._identify(context)
+        unclear = retries.retry_after_unclear_create(reattach=self.reattach)
+        with retries.failing_at_once("This try created no fine-tune job.", note=unclear):
+            submission.end_superseded(self.hook, superseded, self.kill_action, log=log_of(self))
+            return submission.submit_job(
                 self.hook.fine_tune,
-                ids=ids,
+                jobs=own,
                 request=request,
                 accept_stopped=self.accept_stopped,
                 switch=self._switch,
-                remember=partial(remember_job, context),
+                remember=lambda job: remember_job(context, vars(job)),
                 log=log_of(self),
                 ids_are_chosen=self.job_id is not None,
             )
 
-    def _find(self, context: Context, broken: BrokenDeferral) -> str:
+    def _find(self, context: Context, broken: task_state.BrokenDeferral) -> str:
         """Return the id of a job that this try has not pushed as an XCom."""
-        ids = self._identify(context)[1]
+        kept = kept_job(context) or {}
+        if kept.get("id"):
+            return str(kept["id"])
+        ids = [own.id for own in self._identify(context)[1]]
+        retry = retries.look_first(reattach=self.reattach)
         try:
-            job = latest_job(self.hook.fine_tune, ids=ids)
+            job = submission.latest_job(self.hook.fine_tune, ids=ids)
         except AtaiError as error:
             known = f"The job of this task cannot be looked for ({error}). It may still run and bill."
             if not broken.timed_out:
-                raise AtaiResponseError(broken.describe(f"{known} {_LOOKS_FIRST}")) from error
-            end_last_job(self.hook, ids, self.timeout_action, log=log_of(self))
+                raise AtaiResponseError(broken.describe(f"{known} {retry}")) from error
+            self._switch.pull(self.hook, lambda: False, action=self.timeout_action)
             known = f"{known} The log says what became of timeout_action."
             raise AirflowFailException(f"The wait timed out. {known} The task is not retried.") from error
-        if job is None:
-            raise AtaiResponseError(broken.describe(f"No job of this task was found. {_LOOKS_FIRST}"))
+        # An id of the author's own may name anybody's job.
+        if job is None or (self.job_id is not None and job.name != self.name):
+            raise AtaiResponseError(broken.describe(f"No job of this task was found. {retry}"))
         return job.id
 
-    def _identify(self, context: Context) -> tuple[dict[str, Any], list[str]]:
-        """Return the job's request and the ids that the job may have, and let a kill know them."""
+    def _identify(self, context: Context) -> tuple[dict[str, Any], list[TaskJob], list[TaskJob]]:
+        """Return the job's request, the jobs that may be the task's, and those that it has left behind."""
         self._ti = context["ti"]
         # Kept, since what a mapped task has pushed is fetched anew each time that it is read.
         self.job_id, self.datasets = normalise_rendered(self.job_id), normalise_rendered(self.datasets)
         request = {"name": self.name, "datasets": self.datasets, "model": normalise_rendered(self.model)}
-        with failing_at_once("No fine-tune job was created: the arguments are wrong.", final=ValueError):
+        wrong = "No fine-tune job was created: the arguments are wrong."
+        with retries.failing_at_once(wrong, final=ValueError):
             check_request(**request, job_id=self.job_id)
-        ids = [self.job_id]
-        if self.job_id is None:
-            ids = job_ids(context["ti"], build_request(**request), new_in_each_try=not self.reattach)
-        self._switch.may_be(ids)
-        return request, ids
+        own, left_behind = jobs_of_task(
+            context["ti"],
+            build_request(**request),
+            job_id=self.job_id,
+            reattach=self.reattach,
+            kept=TaskJob.from_store(kept_job(context)),
+        )
+        self._switch.may_be(own)
+        return request, own, left_behind
 
-    def _finish(self, context: Context, result: WaitResult) -> str:
+    def _finish(self, context: Context, result: WaitResult, is_ending: bool = False) -> str | None:
+        """Return the id of a job that is a success, None if another is to be made, or raise."""
         self._ti = context["ti"]
         self._switch.must_be(result.job_id)
+        if is_ending and retries.starts_a_new_job(result.ending):
+            self.log.info("Job %s has ended: %s.", result.job_id, result.status)
+            return None
         if result.summary is not None:
             # Logged by the worker, since what a trigger logs can get lost (apache/airflow#70317).
             self.log.info("%s", describe_summary(result.summary))
@@ -260,68 +314,20 @@ class CreateFineTuneJobOperator(BaseOperator):
                 context["ti"].xcom_push(key="job", value=result.summary)
         if result.is_green(accept_stopped=self.accept_stopped):
             return result.job_id
-        advice = retry_of_owner(result, accept_stopped=self.accept_stopped)
+        raise self._failure(result)
+
+    def _failure(self, result: WaitResult) -> Exception:
+        """Return the error for a result that is not green, after the timeout action if time is up."""
+        advice = retries.retry_of_owner(
+            result,
+            accept_stopped=self.accept_stopped,
+            reattach=self.reattach,
+            id_is_chosen=self.job_id is not None,
+        )
         if result.ending is Ending.TIMED_OUT:
             advice = f"{end_job(self.hook, result.job_id, self.timeout_action, log=log_of(self))} {advice}"
         error = result.error(advice)
-        raise task_failure(error, final=isinstance(error, PermanentError))
+        return retries.task_failure(error, final=isinstance(error, PermanentError))
 
-
-class _EndFineTuneJobOperator(BaseOperator):
-    template_fields: Sequence[str] = ("job_id", "atai_conn_id")
-    ui_color = "#fbe9e3"
-    hook = cached_property(hook_of)
-    _action: Literal["cancel", "stop"]
-
-    def __init__(self, *, job_id: str, atai_conn_id: str = AtaiHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not is_dynamic(job_id):
-            check_job_id(job_id)
-        self.job_id = job_id
-        self.atai_conn_id = atai_conn_id
-
-    @telling_why
-    def execute(self, context: Context) -> str:
-        """Ask the service to end the job, and return the status in its response."""
-        if normalise_rendered(self.job_id) is None:
-            raise AirflowSkipException(f"There is no job to {self._action}: job_id is {self.job_id!r}.")
-        with failing_at_once(
-            f"The attempt to {self._action} job {self.job_id} failed. An active job still runs and bills.",
-            note=f"Job {self.job_id} may still run and bill. A retry asks again.",
-            final=(ValueError, PermanentError),
-        ):
-            check_job_id(self.job_id)
-            job = request_end(self.hook.fine_tune, self.job_id, self._action)
-        self.log.info("Asked the service to %s job %s; its status is %s.", self._action, job.id, job.status)
-        return job.status
-
-
-class StopFineTuneJobOperator(_EndFineTuneJobOperator):
-    """
-    Stop a fine-tune job gracefully, so that its latest checkpoint is kept. A terminal job is fine.
-
-    It does not wait until the job is STOPPED; ``FineTuneJobSensor(accept_stopped=True)`` does. XCom
-    ``return_value`` is the job's status in the service's response, usually ``STOPPING``.
-
-    :param job_id: the job; if it is None, because no job was made, this task is skipped. (templated)
-    :param atai_conn_id: the connection. (templated)
-    :raises AirflowFailException: a retry cannot help: no such job, or no permission.
-    :raises AtaiError: the service could not be reached; a retry asks again.
-    """
-
-    _action = "stop"
-
-
-class CancelFineTuneJobOperator(_EndFineTuneJobOperator):
-    """
-    Cancel a fine-tune job at once: nothing is finalised. A terminal job is fine.
-
-    As a teardown it makes sure that nothing goes on billing. XCom ``return_value`` is the job's status in the
-    service's response, usually ``CANCELLED``.
-
-    :param job_id: the job; if it is None, because no job was made, this task is skipped. (templated)
-    :param atai_conn_id: the connection. (templated)
-    :raises AtaiError, AirflowFailException: as :class:`StopFineTuneJobOperator`.
-    """
-
-    _action = "cancel"
+    def _last_look(self, hook: AtaiHook, job_id: str, *, tolerance: float) -> WaitResult:
+        return last_look(hook, job_id, tolerance=tolerance, known_to_exist=True, log=log_of(self))

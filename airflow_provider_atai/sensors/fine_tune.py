@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_atai.api.job_request import check_job_id
-from airflow_provider_atai.compat.rendering import is_dynamic, triggerer_template
+from airflow_provider_atai.compat.rendering import triggerer_template
 from airflow_provider_atai.compat.sdk import (
     TRIGGERERS_RUN_WHOLE_TASKS,
     AirflowSensorTimeout,
@@ -18,12 +18,14 @@ from airflow_provider_atai.compat.sdk import (
     BaseSensorOperator,
     PokeReturnValue,
     deferrable_by_default,
+    has_listeners,
     log_of,
 )
 from airflow_provider_atai.compat.task_state import broken_deferral
 from airflow_provider_atai.compat.task_store import first_try_start
 from airflow_provider_atai.errors import AtaiResponseError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
+from airflow_provider_atai.jobs.arguments import check_job_argument
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
 from airflow_provider_atai.retries import (
     POLLS_AGAIN,
@@ -41,7 +43,7 @@ from airflow_provider_atai.waiting.deadline import (
     seconds_of,
     wait_deadline,
 )
-from airflow_provider_atai.waiting.on_worker import last_look, poke_job, utcnow
+from airflow_provider_atai.waiting.on_worker import LAST_LOOK_TOLERANCE, last_look, poke_job, utcnow
 from airflow_provider_atai.waiting.policy import Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
@@ -72,8 +74,8 @@ class FineTuneJobSensor(BaseSensorOperator):
     :param start_from_trigger: whether to go from the scheduler to the triggerer without a worker (Airflow >=
         3.3, not for mapped tasks); implies ``deferrable``. ``timeout`` then counts anew in each try.
     :param end_from_trigger: whether to end in the triggerer if the job is a success (Airflow >= 3.3); implies
-        ``deferrable``. Everything else ends on a worker. So does a sensor with ``outlets``: only a worker
-        sends its asset events.
+        ``deferrable``. Everything else ends on a worker. So does a sensor with ``outlets``, because only a
+        worker sends its asset events, and every sensor if a plugin registers a listener.
     :param atai_conn_id: the connection. (templated)
     :param kwargs: those of every sensor. ``poke_interval`` is at least a second. ``exponential_backoff`` and
         ``max_wait`` hold in the triggerer as well.
@@ -108,8 +110,7 @@ class FineTuneJobSensor(BaseSensorOperator):
         self.poke_interval = interval_of(max(self.poke_interval, SHORTEST_INTERVAL), "poke_interval")
         seconds_of(self.timeout or None, "timeout")
         seconds_of(self.execution_timeout, "execution_timeout")
-        if not is_dynamic(job_id):
-            check_job_id(job_id)
+        check_job_argument(job_id)
         self.job_id = job_id
         self.accept_stopped = accept_stopped
         self.deferrable = deferrable or start_from_trigger or end_from_trigger
@@ -120,7 +121,11 @@ class FineTuneJobSensor(BaseSensorOperator):
                 self.task_id,
             )
             start_from_trigger = end_from_trigger = False
-        self.end_from_trigger = end_from_trigger and not self.outlets
+        # Airflow refuses a whole DAG file in which a task both ends in the triggerer and has listeners.
+        self._ends_on_worker_for_listeners = end_from_trigger and has_listeners()
+        self.end_from_trigger = (
+            end_from_trigger and not self.outlets and not self._ends_on_worker_for_listeners
+        )
         rendered_there = triggerer_template(job_id)
         if start_from_trigger and rendered_there is None:
             self.log.warning(
@@ -170,7 +175,14 @@ class FineTuneJobSensor(BaseSensorOperator):
         if broken is None:
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
         if broken.timed_out:
-            return self._finish(last_look(self.hook, self.job_id, known_to_exist=False, log=log_of(self)))
+            seen = last_look(
+                self.hook,
+                self.job_id,
+                tolerance=LAST_LOOK_TOLERANCE,
+                known_to_exist=False,
+                log=log_of(self),
+            )
+            return self._finish(seen)
         if self.never_fail:
             raise AirflowSkipException(f"The trigger broke: {broken.reason}")
         known = f"Fine-tune job {self.job_id} may still run and bill."
@@ -230,6 +242,11 @@ class FineTuneJobSensor(BaseSensorOperator):
         return WaitLimits(poll_interval=self.poke_interval, deadline=deadline)
 
     def _finish(self, result: WaitResult) -> dict[str, Any]:
+        if self._ends_on_worker_for_listeners:
+            self.log.info(
+                "end_from_trigger has no effect: a plugin has registered a listener, and Airflow calls "
+                "listeners only for tasks that end on a worker."
+            )
         if result.summary is not None:
             # Logged by the worker, since what a trigger logs can get lost (apache/airflow#70317).
             self.log.info("%s", describe_summary(result.summary))

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 # Metrics decide nothing, so no wait is held up long by them.
 _METRICS_TIMEOUT = 10.0
 _LAST_METRICS_ATTEMPTS = 2
-# For how many seconds a last look is repeated if the service gives no usable answer, and how soon.
-_LAST_LOOK_TOLERANCE = 60.0
+# Near the deadline no call may take longer than what is left, or Airflow's own timeout would come first. An
+# answer needs some seconds even then.
+_SHORTEST_CALL = 5.0
 _LAST_LOOK_INTERVAL = 5.0
+# A last look is repeated for a minute if a service without a usable answer holds up nobody.
+LAST_LOOK_TOLERANCE = 60.0
 
 
 class JobReader(Protocol):
@@ -42,23 +45,29 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-def poll(reader: JobReader, job_id: str) -> FineTuneJob | AtaiError:
+def poll(reader: JobReader, job_id: str, *, at_most: float | None = None) -> FineTuneJob | AtaiError:
     """
     Poll a job once, and return an error instead of raising it.
 
     That includes errors from reading the connection. The client does not retry: the policy decides when the
     next poll is.
+
+    :param at_most: seconds that no timeout of the call exceeds; None: those of the connection.
     """
     try:
-        return reader.fine_tune.with_options(max_attempts=1).get(job_id)
+        return reader.fine_tune.with_options(max_attempts=1, at_most=at_most).get(job_id)
     except AtaiError as error:
         return error
 
 
-def read_metrics(reader: JobReader, job_id: str, *, max_attempts: int = 1) -> JobMetrics | None:
-    """Return a job's metrics, None if they cannot be read."""
+def read_metrics(
+    reader: JobReader, job_id: str, *, max_attempts: int = 1, at_most: float | None = None
+) -> JobMetrics | None:
+    """Return a job's metrics, None if they cannot be read; ``at_most`` is that of :func:`poll`."""
     try:
-        api = reader.fine_tune.with_options(timeout=_METRICS_TIMEOUT, max_attempts=max_attempts)
+        api = reader.fine_tune.with_options(
+            timeout=_METRICS_TIMEOUT, at_most=at_most, max_attempts=max_attempts
+        )
         return api.metrics(job_id)
     except AtaiError:
         return None
@@ -81,18 +90,52 @@ def poke_job(reader: JobReader, watch: JobWatch) -> WaitResult | None:
     :return: how the wait ended, None while the job is active.
     """
     while True:
-        seen = poll(reader, watch.job_id)
+        seen = poll(reader, watch.job_id, at_most=seconds_for_a_call(watch.limits.deadline, utcnow()))
         now = utcnow()
         decision = watch.judge(seen, now)
         if decision.ending is not None:
             return finish(reader, watch, decision.ending)
         if not isinstance(seen, AtaiError):
-            if watch.metrics_due(now) and (metrics := read_metrics(reader, watch.job_id)):
+            at_most = seconds_for_a_call(watch.limits.deadline, now)
+            if watch.metrics_due(now) and (metrics := read_metrics(reader, watch.job_id, at_most=at_most)):
                 watch.log_metrics(metrics)
             return None
         if decision.reread_connection:
             reader.forget_connection()
         time.sleep(decision.delay)
+
+
+def last_look(
+    reader: JobReader, job_id: str, *, tolerance: float, known_to_exist: bool, log: logging.Logger
+) -> WaitResult:
+    """
+    Return how a wait ended that Airflow has timed out although nobody may have looked at the job.
+
+    A timeout shows only that no trigger fired, or that a call hung. So it is the job that decides. It has
+    timed out if it is active, or cannot be read.
+
+    :param reader: the task's hook.
+    :param job_id: the job.
+    :param tolerance: for how many seconds the look is repeated if the service gives no usable answer.
+    :param known_to_exist: whether the service has shown the job before, so that a 404 is an outage.
+    :param log: the task's logger.
+    """
+    log.warning("Airflow timed out the wait for job %s. The job is looked at once more.", job_id)
+    # The timeout may have interrupted a request.
+    reader.close()
+    limits = WaitLimits(
+        poll_interval=_LAST_LOOK_INTERVAL,
+        deadline=utcnow() + timedelta(seconds=tolerance),
+        outage_tolerance=tolerance,
+        known_to_exist=known_to_exist,
+    )
+    watch = JobWatch(job_id, limits=limits, log=log)
+    return poke_job(reader, watch) or watch.result(ending_at_deadline(watch.status))
+
+
+def seconds_for_a_call(deadline: datetime | None, now: datetime) -> float | None:
+    """Return how many seconds a call may take at most, None without a deadline. Pure."""
+    return None if deadline is None else max(_SHORTEST_CALL, (deadline - now).total_seconds())
 
 
 def finish(reader: JobReader, watch: JobWatch, ending: Ending) -> WaitResult:
@@ -103,26 +146,3 @@ def finish(reader: JobReader, watch: JobWatch, ending: Ending) -> WaitResult:
         if metrics is not None:
             watch.log_metrics(metrics)
     return watch.result(ending, metrics)
-
-
-def last_look(reader: JobReader, job_id: str, *, known_to_exist: bool, log: logging.Logger) -> WaitResult:
-    """
-    Return how a wait ended that Airflow has timed out although nobody may have looked at the job.
-
-    The timeout shows only that no trigger fired: there may have been no triggerer with room for it. So it is
-    the job that decides. It has timed out if it is active, or cannot be read within a minute.
-
-    :param reader: the task's hook.
-    :param job_id: the job.
-    :param known_to_exist: whether the service has shown the job before, so that a 404 is an outage.
-    :param log: the task's logger.
-    """
-    log.warning("Airflow timed out the wait for job %s without an answer from a triggerer.", job_id)
-    limits = WaitLimits(
-        poll_interval=_LAST_LOOK_INTERVAL,
-        deadline=utcnow() + timedelta(seconds=_LAST_LOOK_TOLERANCE),
-        outage_tolerance=_LAST_LOOK_TOLERANCE,
-        known_to_exist=known_to_exist,
-    )
-    watch = JobWatch(job_id, limits=limits, log=log)
-    return poke_job(reader, watch) or watch.result(ending_at_deadline(watch.status))

@@ -82,12 +82,15 @@ class WaitResult:
         return {**vars(self), "ending": self.ending.value}
 
     @classmethod
-    def from_event(cls, event: Any, *, job_id: str | None) -> WaitResult:
+    def from_event(
+        cls, event: Any, *, job_id: str | None, retry: str = "A retry polls the same job again."
+    ) -> WaitResult:
         """
         Read a trigger's event back.
 
         :param event: the payload.
         :param job_id: the job that the task deferred for, None if that is not known.
+        :param retry: what a retry of the task does, for the message.
         :raises AtaiResponseError: the event is not one of ours. Whatever it is, it is not a success.
         """
         try:
@@ -108,7 +111,7 @@ class WaitResult:
         except (KeyError, TypeError, ValueError) as error:
             raise AtaiResponseError(
                 f"The trigger's event for job {job_id or '(unknown)'} cannot be read ({error}). The job may "
-                "still run and bill. A retry polls the same job again."
+                f"still run and bill. {retry}"
             ) from error
         return result
 

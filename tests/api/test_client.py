@@ -414,6 +414,13 @@ def test_with_options_bounds_the_attempts(bad_server, client, attempts):
     assert len(bad_server.requests) == attempts
 
 
+def test_at_most_bounds_both_timeouts_and_lengthens_none(client):
+    slow = client.with_options(timeout=(10, 60))
+    assert slow.with_options(at_most=20)._timeout == (10, 20)
+    assert slow.with_options(at_most=5)._timeout == (5, 5)
+    assert slow.with_options(at_most=600)._timeout == (10, 60)
+
+
 def test_with_options_leaves_the_client_as_it_is(bad_server, client):
     bad_server.answer(silence)
     hasty = client.with_options(timeout=0.5, max_attempts=1)

@@ -10,8 +10,10 @@ from unittest import mock
 import pytest
 
 from airflow_provider_atai.compat import task_state
+from airflow_provider_atai.compat.sdk import AirflowTaskTimeout
 from airflow_provider_atai.compat.task_state import (
     broken_deferral,
+    is_execution_timeout,
     is_tried_again,
     read_task_state,
     was_cleared,
@@ -188,3 +190,15 @@ def test_a_broken_deferral_without_details_is_not_a_timeout():
 
 def test_a_trigger_that_fired_is_not_broken():
     assert broken_deferral("execute_complete", {"event": {"error": "timeout"}}) is None
+
+
+class TestExecutionTimeout:
+    """Airflow calls ``on_kill`` in the handler of the exception that its alarm has raised."""
+
+    @pytest.mark.parametrize(("raised", "told"), [(AirflowTaskTimeout, True), (KeyboardInterrupt, False)])
+    def test_it_is_told_by_the_exception_that_is_handled(self, raised, told):
+        try:
+            raise raised
+        except BaseException:
+            assert is_execution_timeout() is told
+        assert is_execution_timeout() is False

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
-from airflow_provider_atai.compat.task_store import first_try_start
+from airflow_provider_atai.compat.task_store import first_try_start, kept_job, remember_job
 from tests.harness.task_instance import TaskStateStore
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -54,3 +55,29 @@ def test_a_rescheduled_sensor_is_told_by_airflow(first_reschedule):
 def test_airflow_2_does_not_tell():
     bare = {"ti": SimpleNamespace(max_tries=2)}
     assert start(bare, LATER, reschedules=True) == LATER
+
+
+JOB = {"asked": "a-1", "id": "x", "made": True}
+
+
+def test_a_job_is_kept_for_the_next_try():
+    kept = context(TaskStateStore())
+    assert kept_job(kept) is None
+    assert remember_job(kept, JOB) is True
+    assert kept_job(kept) == JOB
+
+
+def test_without_a_store_no_job_is_kept():
+    assert remember_job(context(), JOB) is False
+    assert kept_job(context()) is None
+
+
+def test_what_is_stored_already_is_not_stored_again():
+    store = mock.Mock(spec=["get", "set"])
+    store.get.return_value = dict(JOB)
+    assert remember_job(context(store), JOB) is True
+    store.set.assert_not_called()
+
+
+def test_what_another_version_has_stored_is_no_job():
+    assert kept_job(context(TaskStateStore(atai_job="job-1"))) is None

@@ -27,6 +27,12 @@ def duplicate_job_id(service):
     return [job["name"] for job in service.control.jobs()], found["uuid"] == first["uuid"]
 
 
+def job_ids(service):
+    service.upload()
+    made = service.create(id="mine").json()["id"]
+    return made == "mine", service("GET", "/fine-tune/jobs/mine").status_code, service.job(made)["id"] == made
+
+
 def terminal_action(service):
     job = service.created()
     service("PUT", f"/fine-tune/jobs/{job['id']}/cancel")
@@ -188,6 +194,8 @@ POSITIONS: list[tuple[Callable[[Any], Any], Any, Any]] = [
     (duplicate_job_id, "conflict", "conflict"),
     (duplicate_job_id, "return_existing", (["pump-states"], True)),
     (duplicate_job_id, "create_second", (["pump-states", "second"], False)),
+    (job_ids, "as_asked", (True, 200, True)),
+    (job_ids, "own", (False, 404, True)),
     (terminal_action, "conflict", (409, None)),
     (terminal_action, "return_record", (200, "CANCELLED")),
     (stop_finalizing, "stopping", (200, "STOPPING", "STOPPED")),

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_atai.jobs.arguments import check_at_parse_time
+from airflow_provider_atai.jobs.arguments import check_at_parse_time, check_job_argument
+from airflow_provider_atai.operators.datasets import UploadDatasetOperator
 from airflow_provider_atai.operators.fine_tune import CancelFineTuneJobOperator
 
 TRAIN = {"name": "training-set", "split": "train", "file_ids": ["train.jsonl"]}
@@ -71,3 +72,61 @@ def test_a_wrong_entry_is_found_beside_a_dynamic_one(output):
         check_at_parse_time(
             name="x", datasets=[output, {"name": "x", "split": "eval"}], model=None, job_id=None
         )
+
+
+class TestATaskInsteadOfItsOutput:
+    @pytest.fixture
+    def upload(self):
+        with DAG(dag_id="uploads", schedule=None):
+            return UploadDatasetOperator(task_id="upload", path="train.jsonl", name="training-set")
+
+    @pytest.mark.parametrize(
+        ("argument", "wrong", "says"),
+        [
+            (
+                "datasets",
+                lambda task: [task],
+                r"datasets\[0\] is the task.*Write datasets=\[upload\.output\]",
+            ),
+            ("datasets", lambda task: [TRAIN, task], r"datasets\[1\] is the task"),
+            ("datasets", lambda task: task, r"datasets is the task 'upload' itself"),
+            (
+                "datasets",
+                lambda task: task.output,
+                r"returns one dataset\. Write datasets=\[upload\.output\]",
+            ),
+            (
+                "datasets",
+                lambda task: [{**TRAIN, "file_ids": task}],
+                r"file_ids is the task.*'file_ids': upload\.output",
+            ),
+            ("job_id", lambda task: task, r"job_id is the task 'upload' itself.*Write job_id=upload\.output"),
+            ("model", lambda task: task, r"Write model=upload\.output"),
+            ("name", lambda task: task, r"Write name=upload\.output"),
+        ],
+    )
+    def test_it_is_refused_with_what_to_write(self, upload, argument, wrong, says):
+        right = {"name": "job", "datasets": [TRAIN], "model": None, "job_id": None}
+        with pytest.raises(ValueError, match=says):
+            check_at_parse_time(**{**right, argument: wrong(upload)})
+
+    def test_the_id_of_an_existing_job(self, upload):
+        with pytest.raises(ValueError, match=r"Write job_id=upload\.output"):
+            check_job_argument(upload)
+        with pytest.raises(ValueError, match="is not valid in a URL path"):
+            check_job_argument("a/b")
+        check_job_argument(upload.output)
+        check_job_argument("{{ params.job }}")
+
+    def test_a_mapped_upload_is_refused_itself_and_its_outputs_are_a_list(self):
+        with DAG(dag_id="mapped", schedule=None):
+            uploads = UploadDatasetOperator.partial(task_id="uploads", name="x").expand(
+                path=["a.csv", "b.csv"]
+            )
+        right = {"name": "job", "model": None, "job_id": None}
+        check_at_parse_time(datasets=uploads.output, **right)
+        with pytest.raises(ValueError, match="datasets is the task 'uploads' itself"):
+            check_at_parse_time(datasets=uploads, **right)
+
+    def test_another_field_of_an_upload_passes(self, upload):
+        check_at_parse_time(name="job", datasets=upload.output["list"], model=None, job_id=None)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_atai.api.job_request import check_job_id
-from airflow_provider_atai.jobs.identity import MAX_GENERATIONS, job_ids
+from airflow_provider_atai.jobs.identity import MAX_GENERATIONS, TaskJob, job_ids, left_behind, own_jobs
 
 TASK = {
     "dag_id": "retrain",
@@ -23,8 +23,8 @@ REQUEST = {
 }
 
 
-def ids(*, request=REQUEST, new_in_each_try=False, **changes):
-    return job_ids(SimpleNamespace(**{**TASK, **changes}), request, new_in_each_try=new_in_each_try)
+def ids(*, request=REQUEST, of_try=None, **changes):
+    return job_ids(SimpleNamespace(**{**TASK, **changes}), request, of_try=of_try)
 
 
 def first(**changes):
@@ -59,7 +59,7 @@ def test_the_order_of_keys_does_not_matter():
         {"map_index": 0},
         {"request": {**REQUEST, "name": "pump states"}},
         {"request": {"name": "pump-states", "config": {"model": "m"}}},
-        {"new_in_each_try": True},
+        {"of_try": 1},
         # Parts must not run into one another.
         {"dag_id": "retrain-s", "run_id": "cheduled__2026-11-23T00:00:00+00:00"},
     ],
@@ -90,7 +90,7 @@ def test_ids_are_valid_whatever_the_name(name, slug):
 
 def test_the_try_counts_only_if_each_try_wants_a_job_of_its_own():
     assert first(try_number=2) == first()
-    assert first(try_number=2, new_in_each_try=True) != first(new_in_each_try=True)
+    assert len({first(), first(of_try=1), first(of_try=2)}) == 3
 
 
 @pytest.mark.parametrize("map_index", [None, -1])
@@ -100,3 +100,52 @@ def test_a_task_that_is_not_mapped_has_one_id_on_every_airflow(map_index):
 
 def test_generations_count_up():
     assert [job_id[-2:] for job_id in ids()[:3]] == ["-1", "-2", "-3"]
+
+
+def made(asked, answered=None):
+    return TaskJob(asked, answered or asked, made=True)
+
+
+ADOPTED = TaskJob("mine", "mine", made=False)
+
+
+@pytest.mark.parametrize(
+    ("ids", "kept", "chosen", "jobs"),
+    [
+        (["a-1", "a-2"], None, False, [made("a-1"), made("a-2")]),
+        # Another request has stored it.
+        (["a-1", "a-2"], made("b-1"), False, [made("a-1"), made("a-2")]),
+        (["a-1", "a-2", "a-3"], made("a-2", "x"), False, [made("a-2", "x"), made("a-3")]),
+        # Until a look-up has shown whose job it is, it may be anybody's.
+        (["mine"], None, True, [ADOPTED]),
+        (["mine"], ADOPTED, True, [ADOPTED]),
+        (["mine"], made("mine"), True, [made("mine")]),
+        (["mine"], made("a-1"), True, [ADOPTED]),
+    ],
+)
+def test_which_jobs_may_be_the_tasks(ids, kept, chosen, jobs):
+    assert own_jobs(ids, kept, ids_are_chosen=chosen) == jobs
+
+
+@pytest.mark.parametrize(
+    ("kept", "earlier", "jobs"),
+    [
+        (None, [], []),
+        (made("a-2", "x"), [], []),
+        (made("b-1", "x"), [], [made("b-1", "x")]),
+        (ADOPTED, [], [ADOPTED]),
+        (None, ["t1", "t2"], [made("t1"), made("t2")]),
+        (made("t2", "x"), ["t1", "t2"], [made("t2", "x"), made("t1")]),
+    ],
+)
+def test_which_jobs_of_earlier_tries_are_left_behind(kept, earlier, jobs):
+    assert left_behind(kept, ["a-1", "a-2"], earlier) == jobs
+
+
+@pytest.mark.parametrize("kept", [None, {"asked": "a"}, {"asked": "a", "id": "a", "made": True, "more": 1}])
+def test_what_cannot_be_read_from_the_store_is_nothing(kept):
+    assert TaskJob.from_store(kept) is None
+
+
+def test_a_job_survives_the_store():
+    assert TaskJob.from_store(vars(made("a", "b"))) == made("a", "b")

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_atai.errors import TaskKilledError
 from airflow_provider_atai.hooks.atai import AtaiHook
+from airflow_provider_atai.jobs.identity import TaskJob
 from airflow_provider_atai.jobs.kill import KillSwitch
 from airflow_provider_atai.jobs.submission import submit_job
 from tests.harness.datasets import store_dataset
@@ -39,6 +40,10 @@ def switch(action="cancel", *, reattach=True):
 
 def pull(killed, hook=None, *, tried_again=False):
     killed.pull(hook or AtaiHook(), lambda: tried_again)
+
+
+def jobs(*ids, made=True):
+    return [TaskJob(job_id, job_id, made=made) for job_id in ids]
 
 
 def statuses(emulator):
@@ -108,7 +113,7 @@ class TestCandidates:
         emulator.advance(5)
         emulator.clear_requests()
         killed = switch("stop")
-        killed.may_be(f"job-{number}" for number in range(1, 5))
+        killed.may_be(jobs(*(f"job-{number}" for number in range(1, 5))))
         pull(killed)
         assert endings(emulator) == ["job-1", "job-2", "job-3"]
         assert statuses(emulator)[:2] == ["CANCELLED", "STOPPED"]
@@ -118,44 +123,55 @@ class TestCandidates:
         emulator.advance(3600)
         make("job-2")
         killed = switch()
-        killed.may_be(["job-1", "job-2"])
+        killed.may_be(jobs("job-1", "job-2"))
         pull(killed)
         assert statuses(emulator) == ["COMPLETED", "REGISTERED"]
 
     def test_an_id_without_a_job_is_the_last_to_be_asked(self, emulator, make):
         make("job-2")
         killed = switch()
-        killed.may_be(["job-1", "job-2"])
+        killed.may_be(jobs("job-1", "job-2"))
         pull(killed)
         assert endings(emulator) == ["job-1"]
         assert statuses(emulator) == ["REGISTERED"]
+
+    @pytest.mark.parametrize(("action", "reattach"), [("cancel", True), ("stop", False)])
+    def test_a_job_that_may_be_anybodys_is_left_alone(self, emulator, make, caplog, action, reattach):
+        make("job-1")
+        killed = switch(action, reattach=reattach)
+        killed.may_be(jobs("job-1", made=False))
+        pull(killed)
+        assert endings(emulator) == []
+        assert "whose job job-1 is, so it was left alone" in caplog.text
+        assert f"{action} it by hand" in caplog.text
 
     def test_what_is_known_for_certain_replaces_the_candidates(self, emulator, make):
         make("job-1")
         make("job-2")
         killed = switch()
-        killed.may_be(["job-1", "job-2"])
+        killed.may_be(jobs("job-1", "job-2"))
         killed.must_be("job-2")
         pull(killed)
         assert statuses(emulator) == ["REGISTERED", "CANCELLED"]
 
 
 class TestAroundThePost:
-    def submit(self, killed, emulator, *, remember=lambda job_id: None):
+    def submit(self, killed, emulator, *, remember=lambda job: False, chosen=False):
         return submit_job(
             AtaiHook().fine_tune,
-            ids=["job-1"],
+            jobs=jobs("job-1", made=not chosen),
             request={"name": "j", "datasets": [emulator.dataset]},
             accept_stopped=False,
             switch=killed,
             remember=remember,
             log=LOG,
+            ids_are_chosen=chosen,
         )
 
     def test_a_task_that_is_not_killed_gets_its_job(self, emulator):
         remembered = []
         assert self.submit(switch(), emulator, remember=remembered.append).id == "job-1"
-        assert remembered == ["job-1", "job-1"]
+        assert remembered == jobs("job-1", "job-1")
 
     @pytest.mark.parametrize("action", ["cancel", "stop", "leave"])
     @pytest.mark.parametrize("tried_again", [True, False])
@@ -192,6 +208,34 @@ class TestAroundThePost:
             self.submit(killed, emulator)
         assert statuses(emulator) == ["CANCELLED"]
 
+    def test_what_the_store_says_of_a_chosen_id_before_and_after_the_post(self, emulator):
+        remembered = []
+        self.submit(switch(), emulator, remember=remembered.append, chosen=True)
+        assert remembered == [*jobs("job-1", made=False), *jobs("job-1", made=True)]
+
+    def test_a_job_that_took_a_chosen_id_meanwhile_is_not_the_tasks(self, emulator, make):
+        make("job-1")
+        emulator.add_fault(method="GET", path=f"{JOBS}/*", effect="answer", status=404, count=1)
+        remembered = []
+        self.submit(switch(), emulator, remember=remembered.append, chosen=True)
+        assert remembered == jobs("job-1", "job-1", made=False)
+
+    def test_a_chosen_job_whose_response_was_lost_is_the_tasks(self, emulator, monkeypatch):
+        monkeypatch.setattr(
+            "airflow_provider_atai.jobs.submission.time", SimpleNamespace(sleep=lambda _: None)
+        )
+        emulator.add_fault(method="POST", path=JOBS, effect="drop_after", count=1)
+        remembered = []
+        self.submit(switch(), emulator, remember=remembered.append, chosen=True)
+        assert remembered[-1:] == jobs("job-1", made=True)
+
+    def test_another_action_replaces_that_of_the_kill(self, emulator, make):
+        make("job-1")
+        killed = switch("cancel")
+        killed.must_be("job-1")
+        killed.pull(AtaiHook(), lambda: False, action="stop")
+        assert statuses(emulator) == ["STOPPING"]
+
     def test_a_post_that_came_to_nothing_is_not_repeated_after_a_kill(self, emulator, monkeypatch):
         monkeypatch.setattr(
             "airflow_provider_atai.jobs.submission.time", SimpleNamespace(sleep=lambda _: None)
@@ -205,4 +249,4 @@ class TestAroundThePost:
 
     def pull_once(self, killed, tried_again):
         pulls = iter([lambda: pull(killed, tried_again=tried_again)])
-        return lambda job_id: next(pulls, lambda: None)()
+        return lambda job: next(pulls, lambda: None)()

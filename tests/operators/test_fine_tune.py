@@ -325,12 +325,6 @@ class TestAChangedRequest:
         assert [job["status"] for job in emulator.jobs()] == ["FAILED", "REGISTERED"]
         assert emulator.requests(method="PUT") == []
 
-    def test_a_job_for_each_try_leaves_the_others_alone(self, emulator):
-        task = TaskLife(lambda: create(reattach=False), store=TaskStateStore())
-        task.run_try()
-        task.run_try()
-        assert [job["status"] for job in emulator.jobs()] == ["REGISTERED", "REGISTERED"]
-
 
 class TestPosting:
     """What the operator does, by the outcome of the POST."""
@@ -812,10 +806,21 @@ class TestEnding:
         assert "There is no job to" in str(outcome.error)
         assert emulator.requests(path="*/fine-tune/*") == []
 
-    def test_a_missing_job_fails_at_once(self, emulator, operator, status):
+    def test_a_missing_job_fails_at_once_and_says_what_to_do(self, emulator, operator, status):
         outcome = self.run(operator, "missing")
         assert outcome.state == "failed"
-        assert "A retry cannot help" in str(outcome.error)
+        for part in (
+            "knows no job 'missing'",
+            "retry cannot help",
+            "job_id=fine_tune.output",
+            "atai_default",
+        ):
+            assert part in str(outcome.error)
+        assert "still runs and bills" not in str(outcome.error)
+
+    def test_a_task_instead_of_its_output_is_refused(self, operator, status):
+        with pytest.raises(ValueError, match=r"is the task 'fine_tune' itself.*job_id=fine_tune\.output"):
+            operator(task_id="end", job_id=create())
 
     def test_an_unreachable_service_is_retried(self, emulator, operator, status):
         job_id = life().run_try().value

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from tests.harness.datasets import store_dataset
@@ -21,10 +21,13 @@ except ImportError:
 
 @pytest.mark.parametrize(
     ("state", "max_tries", "status"),
-    [("running", 0, "CANCELLED"), ("running", 1, "REGISTERED"), ("failed", 1, "CANCELLED")],
+    [("running", 0, "STOPPING"), ("running", 1, "REGISTERED"), ("failed", 1, "STOPPING")],
 )
 @pytest.mark.parametrize("next_method", ["execute_complete", "__fail__"])
-def test_a_task_resumed_too_late_knows_its_job(atai_emulator, next_method, state, max_tries, status):
+@pytest.mark.parametrize("pushes", [True, False])
+def test_a_task_resumed_too_late_knows_its_job(  # noqa: PLR0917
+    atai_emulator, next_method, state, max_tries, status, pushes
+):
     atai_emulator.pause()
     dataset = store_dataset(atai_emulator)
 
@@ -34,10 +37,12 @@ def test_a_task_resumed_too_late_knows_its_job(atai_emulator, next_method, state
             name="pump-states",
             datasets=[dataset],
             execution_timeout=timedelta(minutes=5),
+            do_xcom_push=pushes,
         )
 
-    TaskLife(build).run_try()
+    outcome = TaskLife(build).run_try()
     ti = TaskInstance(task_id="fine_tune")
+    ti.xcoms = outcome.xcoms
     ti.max_tries = max_tries
     ti.current_state = lambda: state
     task = build()
@@ -50,6 +55,7 @@ def test_a_task_resumed_too_late_knows_its_job(atai_emulator, next_method, state
         start_date=datetime.now(UTC) - timedelta(minutes=6),
         render_templates=lambda **arguments: task,
     )
-    with pytest.raises(AirflowTaskTimeout):
+    # A task that knows which job it has waited for fails without a retry, as at its own deadline.
+    with pytest.raises(AirflowFailException if pushes else AirflowTaskTimeout):
         _execute_task(resumed, context, task)
-    assert [job["status"] for job in atai_emulator.jobs()] == [status]
+    assert [job["status"] for job in atai_emulator.jobs()] == ["STOPPING" if pushes else status]

@@ -393,3 +393,9 @@ def test_a_rescheduled_sensor_is_rescheduled_after_each_poke(job):
 def test_a_wrong_job_id_fails_when_the_dag_is_parsed(job_id):
     with pytest.raises(ValueError, match="job_id"):
         FineTuneJobSensor(task_id="wait", job_id=job_id)
+
+
+def test_a_task_instead_of_its_output_is_refused_when_the_dag_is_parsed():
+    upstream = FineTuneJobSensor(task_id="upstream", job_id="job-1")
+    with pytest.raises(ValueError, match=r"is the task 'upstream' itself.*job_id=upstream\.output"):
+        FineTuneJobSensor(task_id="wait", job_id=upstream)

@@ -10,10 +10,14 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
+from airflow_provider_atai.api.fine_tune import FineTuneJob
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.operators.fine_tune import CancelFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
+from airflow_provider_atai.waiting.policy import Ending
+from airflow_provider_atai.waiting.result import WaitResult
+from airflow_provider_atai.waiting.summary import summarise
 from tests.harness.datasets import store_dataset
 
 only_where_airflow_can = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="needs Airflow 3.3")
@@ -192,3 +196,60 @@ class TestEnd:
 
         assert sensor(**BOTH).end_from_trigger
         assert not sensor(**BOTH, outlets=[Asset("model")]).end_from_trigger
+
+
+@only_where_airflow_can
+class TestListeners:
+    """Airflow refuses a whole DAG file if a task of it ends in the triggerer and a plugin has a listener."""
+
+    @pytest.fixture
+    def listener(self):
+        from airflow.listeners import hookimpl
+        from airflow.listeners.listener import get_listener_manager
+
+        class Listener:
+            @hookimpl
+            def on_task_instance_success(self, previous_state, task_instance):
+                """Do nothing."""
+
+        manager = get_listener_manager()
+        listener = Listener()
+        manager.add_listener(listener)
+        yield listener
+        manager.pm.unregister(listener)
+
+    @pytest.fixture
+    def bag(self):
+        from airflow.dag_processing.dagbag import DagBag
+
+        return DagBag(dag_folder="/dev/null", collect_dags=False)
+
+    def dag(self):
+        with DAG(dag_id="listened", schedule=None) as dag:
+            sensor(**BOTH)
+        return dag
+
+    def test_airflow_refuses_what_the_sensor_avoids(self, listener, bag):
+        dag = self.dag()
+        dag.get_task("wait").end_from_trigger = True
+        with pytest.raises(Exception, match="Listeners are not supported"):
+            bag.bag_dag(dag)
+
+    def test_the_dag_loads_and_the_task_ends_on_a_worker(self, listener, bag):
+        dag = self.dag()
+        bag.bag_dag(dag)
+        waits = dag.get_task("wait")
+        assert waits.start_from_trigger
+        assert not waits.end_from_trigger
+        assert waits.start_trigger_args.trigger_kwargs["end_task"] is False
+
+    @pytest.mark.parametrize("listens", [True, False])
+    def test_the_log_says_so_once(self, request, listens, capfd, caplog):
+        if listens:
+            request.getfixturevalue("listener")
+        waits = sensor(**BOTH)
+        job = FineTuneJob(id="job-1", name="x", status="COMPLETED", inference_config_path="s3://x")
+        event = WaitResult(Ending.COMPLETED, "job-1", summary=summarise(job, None)).to_event()
+        waits.execute_complete({}, event)
+        said = (caplog.text + capfd.readouterr().out).count("end_from_trigger has no effect")
+        assert said == listens

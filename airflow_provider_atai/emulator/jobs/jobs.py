@@ -45,6 +45,8 @@ class Jobs:
     ) -> sqlite3.Row:
         """Register a job and return its row. The switches decide what happens if the id is taken."""
         now, wall = self.settle(), real_now()
+        if self._conditions.switches.job_ids == "own":
+            job_id = None
         if job_id is not None and (existing := self._find(org, job_id)) is not None:
             policy = self._conditions.switches.duplicate_job_id
             if policy == "conflict":
