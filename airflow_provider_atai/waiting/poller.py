@@ -30,7 +30,7 @@ from airflow_provider_atai.errors import (
     AtaiResponseError,
     PermanentError,
 )
-from airflow_provider_atai.waiting.job_listing import list_active
+from airflow_provider_atai.waiting.job_listing import Paging, list_active
 from airflow_provider_atai.waiting.on_worker import JobReader, poll, read_metrics, utcnow
 from airflow_provider_atai.waiting.policy import retry_delay
 from airflow_provider_atai.waiting.subscription import METRICS_THREADS, POLLING_THREADS, THREADS, Subscription
@@ -98,6 +98,7 @@ class JobPoller:
         self._failures = 0
         self._list_requests = 1
         self._list_again_at = time.monotonic()
+        self._paging = Paging()
         self._metrics_task: asyncio.Task[None] | None = None
         # Without its own context, the loop would log into the first waiter's task for as long as it lives.
         self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
@@ -191,9 +192,8 @@ class JobPoller:
             job_id: None if any(waiter.status is None for waiter in waiters) else waiters[0].status
             for job_id, waiters in self._subscriptions.items()
         }
-        wanted = frozenset(job_ids)
         try:
-            listing = await self._call(lambda reader: list_active(reader.fine_tune, wanted, known))
+            listing = await self._call(lambda reader: list_active(reader.fine_tune, known, self._paging))
         except AtaiAuthenticationError:
             raise
         except (PermanentError, AtaiGatewayNotFoundError, AtaiResponseError):
@@ -201,6 +201,8 @@ class JobPoller:
             self._list_again_at = time.monotonic() + _LIST_PAUSE
             return job_ids
         self._list_requests = max(1, listing.requests)
+        if self._paging.is_ignored and len(listing.seen) < 2:
+            self._list_again_at = time.monotonic() + _LIST_PAUSE
         for position, (job_id, job) in enumerate(listing.changed.items()):
             await self._send(job_id, job, position)
         return [job_id for job_id in job_ids if job_id not in listing.seen]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
+from airflow_provider_atai.api.fine_tune import FineTuneApi, FineTuneJob, JobMetrics
 from airflow_provider_atai.errors import (
     AtaiAuthenticationError,
     AtaiNotFoundError,
@@ -380,15 +380,57 @@ def test_pages_are_read_until_all_jobs_are_found(emulator, job_ids, monkeypatch)
             assert await statuses(subscription, 1) == ["REGISTERED"]
 
     run(scenario)
-    (first, second, third) = emulator.requests(method="GET", path=f"*{JOBS}")[:3]
-    assert [entry["query"].partition("&statuses")[0] for entry in (first, second, third)] == [
+    first, second = emulator.requests(method="GET", path=f"*{JOBS}")[:2]
+    assert [entry["query"].partition("&statuses")[0] for entry in (first, second)] == [
         "limit=2&offset=0",
         "limit=2&offset=2",
-        "limit=2&offset=4",
     ]
+    # The oldest job is on the third page, which would cost as much as its GET.
+    assert set(calls(emulator)) == {"list", job_ids[0]}
 
 
-def test_a_service_that_ignores_paging_does_not_hang_the_loop(emulator, job_ids, monkeypatch):
+def test_a_list_that_gives_fewer_jobs_than_asked_for_costs_one_request_per_page(
+    emulator, job_ids, monkeypatch
+):
+    list_records = FineTuneApi.list_records
+
+    def capped(api, *, limit, **query):
+        return list_records(api, limit=min(limit, 3), **query)
+
+    monkeypatch.setattr(FineTuneApi, "list_records", capped)
+
+    async def scenario(waiters):
+        for one in [await waiters.join(job_id, interval=3600) for job_id in job_ids]:
+            assert await statuses(one, 1) == ["REGISTERED"]
+
+    run(scenario)
+    assert calls(emulator) == {"list": 2}
+
+
+def test_a_service_that_ignores_the_offset_is_asked_for_the_whole_list(
+    emulator, job_ids, monkeypatch, caplog
+):
+    monkeypatch.setattr(job_listing, "PAGE_SIZE", 2)
+    list_records = FineTuneApi.list_records
+
+    def without_offset(api, *, offset=None, **query):
+        return list_records(api, **query)
+
+    monkeypatch.setattr(FineTuneApi, "list_records", without_offset)
+
+    async def scenario(waiters):
+        everyone = [await waiters.join(job_id) for job_id in job_ids]
+        for one in everyone:
+            assert await statuses(one, 1) == ["REGISTERED"]
+        await polled(emulator, 5)
+
+    run(scenario)
+    assert set(calls(emulator)) == {"list"}
+    assert {entry["query"].partition("statuses")[0] for entry in emulator.requests(path=f"*{JOBS}")} == {""}
+    assert caplog.text.count("takes no notice of offset=2") == 1
+
+
+def test_a_list_that_shows_only_other_jobs_is_left_alone(emulator, job_ids, monkeypatch, caplog):
     monkeypatch.setattr(job_listing, "PAGE_SIZE", 2)
     page = [record("other-1"), record("other-2")]
     emulator.add_fault(
@@ -398,23 +440,27 @@ def test_a_service_that_ignores_paging_does_not_hang_the_loop(emulator, job_ids,
     async def scenario(waiters):
         for subscription in [await waiters.join(job_id) for job_id in job_ids]:
             assert await statuses(subscription, 1) == ["REGISTERED"]
+        while len(await asyncio.to_thread(emulator.requests, "GET", f"*{JOBS}/*")) < 3 * len(job_ids):
+            await asyncio.sleep(0.01)
 
     run(scenario)
-    assert calls(emulator)["list"] >= 100
+    # The page, the same page again, and the whole list.
+    assert calls(emulator)["list"] == 3
+    assert caplog.text.count("takes no notice") == 1
 
 
 def test_few_jobs_in_a_long_list_are_polled_one_by_one(emulator, job_ids, monkeypatch):
     monkeypatch.setattr(job_listing, "PAGE_SIZE", 1)
 
     async def scenario(waiters):
-        # The oldest and the newest of five, in a list with one job per page.
-        two = [await waiters.join(job_id) for job_id in (job_ids[0], job_ids[4])]
+        # The oldest of five, in a list with one job per page.
+        two = [await waiters.join(job_id) for job_id in job_ids[:2]]
         for subscription in two:
             await statuses(subscription, 1)
         await polled(emulator, 4)
 
     run(scenario)
-    assert set(calls(emulator)) == {job_ids[0], job_ids[4]}
+    assert set(calls(emulator)) == set(job_ids[:2])
 
 
 def test_connections_do_not_share_a_poll_loop(emulator, job_ids):
@@ -458,6 +504,25 @@ def test_a_broken_loop_is_reported_as_an_outage(emulator, job_ids, monkeypatch):
     async def scenario(waiters):
         for subscription in [await waiters.join(job_id) for job_id in job_ids]:
             assert "boom" in str(await subscription.receive())
+
+    run(scenario)
+
+
+def test_a_record_that_cannot_be_read_hides_no_other(emulator, job_ids, monkeypatch):
+    from_record = FineTuneJob.from_record
+
+    def picky(record):
+        if record["id"] == job_ids[0] and threading.current_thread().name.startswith("atai-poll"):
+            raise RecursionError("boom")
+        return from_record(record)
+
+    monkeypatch.setattr(job_listing.FineTuneJob, "from_record", picky)
+
+    async def scenario(waiters):
+        odd, *others = [await waiters.join(job_id, interval=3600) for job_id in job_ids]
+        for one in others:
+            assert await statuses(one, 1) == ["REGISTERED"]
+        assert "boom" in str(await odd.receive())
 
     run(scenario)
 
