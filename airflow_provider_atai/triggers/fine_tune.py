@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -18,7 +17,7 @@ from airflow_provider_atai.errors import AtaiError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.jobs.ending import JobAction, end_job
 from airflow_provider_atai.waiting.deadline import backstop
-from airflow_provider_atai.waiting.on_worker import finish, utcnow
+from airflow_provider_atai.waiting.on_worker import KEPT_ENDINGS, utcnow
 from airflow_provider_atai.waiting.policy import (
     DEFAULT_OUTAGE_TOLERANCE,
     DEFAULT_POLL_INTERVAL,
@@ -177,7 +176,10 @@ class FineTuneJobTrigger(BaseTrigger):
                     continue
                 decision = watch.judge(item, utcnow())
                 if decision.ending is not None:
-                    return await news.call(partial(finish, watch=watch, ending=decision.ending))
+                    metrics = await news.last_metrics() if decision.ending in KEPT_ENDINGS else None
+                    if metrics is not None:
+                        watch.log_metrics(metrics)
+                    return watch.result(decision.ending, metrics)
                 if decision.reread_connection:
                     return None
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 # Metrics decide nothing, so no wait is held up long by them.
 _METRICS_TIMEOUT = 10.0
-_LAST_METRICS_ATTEMPTS = 2
+LAST_METRICS_ATTEMPTS = 2
+# After these there is something to keep, so the last metrics are worth a call.
+KEPT_ENDINGS = frozenset({Ending.COMPLETED, Ending.STOPPED})
 
 
 class JobReader(Protocol):
@@ -56,7 +58,8 @@ def read_metrics(reader: JobReader, job_id: str, *, max_attempts: int = 1) -> Jo
     try:
         api = reader.fine_tune.with_options(timeout=_METRICS_TIMEOUT, max_attempts=max_attempts)
         return api.metrics(job_id)
-    except AtaiError:
+    except Exception:
+        # Whatever is odd about them, they decide nothing.
         return None
 
 
@@ -94,8 +97,8 @@ def poke_job(reader: JobReader, watch: JobWatch) -> WaitResult | None:
 def finish(reader: JobReader, watch: JobWatch, ending: Ending) -> WaitResult:
     """Return the result of a wait, with the last metrics if the job ended with something to keep."""
     metrics = None
-    if ending in (Ending.COMPLETED, Ending.STOPPED):
-        metrics = read_metrics(reader, watch.job_id, max_attempts=_LAST_METRICS_ATTEMPTS)
+    if ending in KEPT_ENDINGS:
+        metrics = read_metrics(reader, watch.job_id, max_attempts=LAST_METRICS_ATTEMPTS)
         if metrics is not None:
             watch.log_metrics(metrics)
     return watch.result(ending, metrics)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from unittest import mock
 
 import pytest
@@ -10,6 +11,8 @@ from airflow.providers.common.compat import connection
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.triggers import fine_tune
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
+from airflow_provider_atai.waiting import subscription
+from airflow_provider_atai.waiting.subscription import METRICS_THREADS, THREADS
 from tests.harness.datasets import store_dataset
 
 ARGUMENTS = {
@@ -60,6 +63,29 @@ def test_arguments_have_defaults():
         "accept_stopped": False,
         "push_xcom": True,
     }
+
+
+# The metrics of a job that left nothing to use are not read at all.
+@pytest.mark.parametrize(("outcome", "seconds"), [("COMPLETED", 0.2), ("FAILED", 3600)])
+def test_metrics_that_hang_hold_up_no_end(atai_emulator, job, monkeypatch, outcome, seconds):
+    atai_emulator.set_outcome(outcome, name="j")
+    atai_emulator.advance(3600)
+    may_go_on, asked = threading.Event(), []
+    monkeypatch.setattr(subscription, "LAST_METRICS_SECONDS", seconds)
+    monkeypatch.setattr(subscription, "read_metrics", lambda *call, **options: asked.append(call))
+    blocking = [METRICS_THREADS.submit(may_go_on.wait, 60) for _ in range(THREADS)]
+
+    async def run():
+        return await asyncio.wait_for(anext(FineTuneJobTrigger(job_id="job-1").run()), 30)
+
+    try:
+        payload = asyncio.run(run()).payload
+    finally:
+        may_go_on.set()
+    assert payload["ending"] == outcome.lower()
+    assert payload["summary"]["metrics"] is None
+    assert [one.result() for one in blocking] == [True] * THREADS
+    assert asked == []
 
 
 def test_a_restart_resumes_with_the_same_job_and_touches_nothing(atai_emulator, job):

@@ -576,17 +576,6 @@ def test_the_poll_loop_does_not_run_in_the_first_waiters_context(emulator, job_i
     assert set(seen) == {None}
 
 
-def test_the_end_of_a_wait_runs_in_the_waiters_context_and_among_the_metrics_threads(emulator, job_ids):
-    async def scenario(waiters):
-        TASK.set("this waiter's task")
-        one = await waiters.join(job_ids[0])
-        task, thread = await one.call(lambda reader: (TASK.get(), threading.current_thread().name))
-        assert task == "this waiter's task"
-        assert thread.startswith("atai-metrics")
-
-    run(scenario)
-
-
 def test_polls_and_metrics_have_separate_threads(emulator, job_ids, monkeypatch):
     threads = {}
 
