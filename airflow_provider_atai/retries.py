@@ -19,7 +19,7 @@ ADOPTS_THE_JOB = "A retry of this task adopts the same job; it does not start a 
 POLLS_AGAIN = "A retry of this sensor polls the same job again."
 
 _ERRORS = "airflow_provider_atai.errors"
-_CAN_STILL_CHANGE = (Ending.UNREACHABLE, Ending.NO_MODEL)
+_CAN_STILL_CHANGE = (Ending.UNREACHABLE, Ending.BROKEN, Ending.NO_MODEL)
 
 
 def retry_of_owner(ending: Ending) -> str:

@@ -62,6 +62,7 @@ class FineTuneJobTrigger(BaseTrigger):
         is left to the task, which knows about retries and ``soft_fail``.
     :param accept_stopped: whether STOPPED is such a success.
     :param push_xcom: whether the summary is then pushed as the task's ``return_value``.
+    :raises TypeError: the deadline is not such a time.
     """
 
     def __init__(
@@ -81,6 +82,9 @@ class FineTuneJobTrigger(BaseTrigger):
         push_xcom: bool = True,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        if deadline is not None and not _is_moment(deadline):
+            # Not a ValueError: from a trigger's constructor, Airflow's triggerer survives only a TypeError.
+            raise TypeError(f"deadline must be an ISO 8601 time with its zone, not {deadline!r}.")
         self.job_id = job_id
         self.atai_conn_id = atai_conn_id
         self.poll_interval = poll_interval
@@ -107,7 +111,11 @@ class FineTuneJobTrigger(BaseTrigger):
             # An id that the triggerer has rendered is checked nowhere else.
             result = WaitResult(Ending.NOT_FOUND, str(self.job_id), reason=str(error))
         else:
-            result = await self._wait()
+            try:
+                result = await self._wait()
+            except Exception as error:
+                self.log.exception("The wait for job %s broke off.", self.job_id)
+                result = WaitResult(Ending.BROKEN, self.job_id, reason=repr(error))
         if self.end_task and await self._end_task(result):
             from airflow.triggers.base import TaskSuccessEvent
 
@@ -207,6 +215,13 @@ class FineTuneJobTrigger(BaseTrigger):
         if airflows.tzinfo is None:
             airflows = airflows.replace(tzinfo=UTC)
         return airflows - timedelta(seconds=self.before_timeout)
+
+
+def _is_moment(text: object) -> bool:
+    try:
+        return isinstance(text, str) and datetime.fromisoformat(text).utcoffset() is not None
+    except ValueError:
+        return False
 
 
 def deferral(*, deadline: datetime | None, **arguments: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_atai.waiting.on_worker import LAST_METRICS_ATTEMPTS, JobReader, read_metrics
+from airflow_provider_atai.waiting.policy import SHORTEST_INTERVAL
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
@@ -33,18 +34,22 @@ class Subscription:
     A mailbox for news about one job.
 
     :param job_id: the job.
-    :param interval: the most seconds between two polls.
+    :param interval: the most seconds between two polls; less than a second counts as one.
     :param deadline: when the waiter wants one more poll, whatever it shows.
-    :param reader: the poller's hook.
+    :raises ValueError: the deadline has no zone, so it could not be compared with those of the others.
     """
 
     __slots__ = ("_items", "_waiter", "deadline", "interval", "job_id", "reader", "status")
 
-    def __init__(self, job_id: str, *, interval: float, deadline: datetime | None, reader: JobReader) -> None:
+    # The poller's hook, from the moment that the poller takes the subscription.
+    reader: JobReader
+
+    def __init__(self, job_id: str, *, interval: float, deadline: datetime | None) -> None:
+        if deadline is not None and deadline.utcoffset() is None:
+            raise ValueError(f"The deadline {deadline.isoformat()} has no time zone.")
         self.job_id = job_id
-        self.interval = interval
+        self.interval = max(SHORTEST_INTERVAL, interval)
         self.deadline = deadline
-        self.reader = reader
         # None if the waiter must get the next answer even if nothing changed: at first, and after an error.
         self.status: str | None = None
         self._items: deque[FineTuneJob | AtaiError | JobMetrics] = deque()

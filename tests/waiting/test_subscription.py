@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,7 +14,20 @@ from tests.harness.datasets import store_dataset
 
 
 def ended_job(job_id):
-    return Subscription(job_id, interval=60, deadline=None, reader=AtaiHook())
+    one = Subscription(job_id, interval=60, deadline=None)
+    one.reader = AtaiHook()
+    return one
+
+
+@pytest.mark.parametrize(("asked", "given"), [(60, 60), (1, 1), (0.5, 1), (0, 1), (-5, 1), (float("nan"), 1)])
+def test_no_interval_is_shorter_than_a_second(asked, given):
+    assert Subscription("job-1", interval=asked, deadline=None).interval == given
+
+
+def test_a_deadline_has_a_zone():
+    with pytest.raises(ValueError, match="2026-12-24T18:00:00 has no time zone"):
+        Subscription("job-1", interval=60, deadline=datetime(2026, 12, 24, 18))
+    assert Subscription("job-1", interval=60, deadline=datetime(2026, 12, 24, 18, tzinfo=UTC)).deadline
 
 
 def test_however_many_jobs_end_together_none_waits_for_the_metrics_of_others(monkeypatch):
