@@ -65,7 +65,7 @@ def list_active(api: FineTuneApi, known: Mapping[str, str | None], paging: Pagin
     """
     api = api.with_options(max_attempts=1)
     listing = Listing()
-    doubtful: set[str] = set()
+    found, doubtful = set[str](), set[str]()
     previous: Sequence[Any] = ()
     offset, longest = 0, paging.longest
     paging.longest = 0
@@ -81,11 +81,12 @@ def list_active(api: FineTuneApi, known: Mapping[str, str | None], paging: Pagin
         for record in page:
             key = _wanted_key(record, known)
             if key is not None:
+                found.add(key)
                 _note_status(listing, doubtful, key, record, known.get(key))
         offset, previous = offset + len(page), page
         paging.longest = max(paging.longest, len(page))
         # For one missing job, a GET costs no more than another page.
-        missing = len(known) - len(listing.seen)
+        missing = len(known) - len(found)
         if missing < 2 or listing.requests >= min(_MOST_PAGES, len(known)) or paging.is_ignored:
             break
         if len(page) < max(longest, paging.longest) or len(page) > PAGE_SIZE:

@@ -86,6 +86,13 @@ def test_a_page_that_is_shorter_than_those_of_the_last_poll_is_the_end_of_the_li
     assert api.poll(ids(FIRST_300), paging) == (1, 250, 50)
 
 
+def test_a_list_that_shows_ended_jobs_too_is_not_searched_for_them():
+    api = ServiceList(map(job, range(5000)))
+    for record in api.records[298:]:
+        record["status"] = "COMPLETED"
+    assert api.poll(ids(FIRST_300), Paging()) == (1, 1000, 2)
+
+
 def test_a_cap_that_comes_later_is_learned():
     api = ServiceList(map(job, range(300)))
     paging = Paging()
