@@ -271,7 +271,7 @@ class FineTuneJobNoModelError(FineTuneJobError, RetryableError):
 
 
 class FineTuneJobUnreachableError(FineTuneJobError, RetryableError):
-    """The job could not be read for longer than the outage tolerance. It may still run."""
+    """The job could not be read for too long, or the wait for it broke off. It may still run."""
 
 
 class FineTuneJobRefusedError(FineTuneJobError, PermanentError):

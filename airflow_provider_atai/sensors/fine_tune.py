@@ -37,14 +37,13 @@ from airflow_provider_atai.retries import (
 from airflow_provider_atai.waiting.deadline import (
     BACKSTOP_MARGIN,
     LONGEST_SECONDS,
-    SHORTEST_INTERVAL,
     interval_of,
     seconds_before_airflow,
     seconds_of,
     wait_deadline,
 )
 from airflow_provider_atai.waiting.on_worker import LAST_LOOK_TOLERANCE, last_look, poke_job, utcnow
-from airflow_provider_atai.waiting.policy import Ending, WaitLimits
+from airflow_provider_atai.waiting.policy import SHORTEST_INTERVAL, Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
 from airflow_provider_atai.waiting.watch import JobWatch

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -19,7 +18,7 @@ from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.jobs.ending import JobAction, end_job
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink
 from airflow_provider_atai.waiting.deadline import backstop
-from airflow_provider_atai.waiting.on_worker import finish, utcnow
+from airflow_provider_atai.waiting.on_worker import KEPT_ENDINGS, utcnow
 from airflow_provider_atai.waiting.policy import (
     DEFAULT_OUTAGE_TOLERANCE,
     DEFAULT_POLL_INTERVAL,
@@ -74,6 +73,7 @@ class FineTuneJobTrigger(BaseTrigger):
         is left to the task, which knows about retries and ``soft_fail``.
     :param accept_stopped: whether STOPPED is such a success.
     :param push_xcom: whether the summary is then pushed as the task's ``return_value``.
+    :raises TypeError: the deadline is not such a time.
     """
 
     def __init__(
@@ -94,6 +94,9 @@ class FineTuneJobTrigger(BaseTrigger):
         push_xcom: bool = True,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        if deadline is not None and not _is_moment(deadline):
+            # Not a ValueError: from a trigger's constructor, Airflow's triggerer survives only a TypeError.
+            raise TypeError(f"deadline must be an ISO 8601 time with its zone, not {deadline!r}.")
         self.job_id = job_id
         self.atai_conn_id = atai_conn_id
         self.poll_interval = poll_interval
@@ -122,7 +125,11 @@ class FineTuneJobTrigger(BaseTrigger):
             # An id that the triggerer has rendered is checked nowhere else.
             result = WaitResult(Ending.NOT_FOUND, str(self.job_id), reason=str(error))
         else:
-            result = await self._wait()
+            try:
+                result = await self._wait()
+            except Exception as error:
+                self.log.exception("The wait for job %s broke off.", self.job_id)
+                result = WaitResult(Ending.BROKEN, self.job_id, reason=repr(error))
         if self.end_task and await self._end_task(result):
             from airflow.triggers.base import TaskSuccessEvent
 
@@ -193,7 +200,10 @@ class FineTuneJobTrigger(BaseTrigger):
                     continue
                 decision = watch.judge(item, utcnow())
                 if decision.ending is not None:
-                    return await news.call(partial(finish, watch=watch, ending=decision.ending))
+                    metrics = await news.last_metrics() if decision.ending in KEPT_ENDINGS else None
+                    if metrics is not None:
+                        watch.log_metrics(metrics)
+                    return watch.result(decision.ending, metrics)
                 if decision.reread_connection:
                     return None
 
@@ -223,6 +233,13 @@ class FineTuneJobTrigger(BaseTrigger):
         if airflows.tzinfo is None:
             airflows = airflows.replace(tzinfo=UTC)
         return airflows - timedelta(seconds=self.before_timeout)
+
+
+def _is_moment(text: object) -> bool:
+    try:
+        return isinstance(text, str) and datetime.fromisoformat(text).utcoffset() is not None
+    except ValueError:
+        return False
 
 
 def deferral(*, deadline: datetime | None, **arguments: Any) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from airflow_provider_atai.waiting.policy import SHORTEST_INTERVAL
+
 # While a worker runs the task, Airflow enforces execution_timeout itself, and in its own way. Our deadline
 # comes a little earlier, so that the job gets what the DAG author chose for it.
 _HEAD_START = timedelta(seconds=30)
@@ -12,8 +14,6 @@ _HEAD_START_SHARE = 0.1
 BACKSTOP_MARGIN = timedelta(minutes=5)
 # Far more than any wait needs, and far less than what overflows a date or a column of Airflow's database.
 LONGEST_SECONDS = timedelta(days=365).total_seconds()
-# A shorter interval shows nothing new, and costs the service a request each time.
-SHORTEST_INTERVAL = 1.0
 
 
 def seconds_of(value: object, argument: str) -> float | None:

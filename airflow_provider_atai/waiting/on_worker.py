@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 # Metrics decide nothing, so no wait is held up long by them.
 _METRICS_TIMEOUT = 10.0
-_LAST_METRICS_ATTEMPTS = 2
+LAST_METRICS_ATTEMPTS = 2
+# After these there is something to keep, so the last metrics are worth a call.
+KEPT_ENDINGS = frozenset({Ending.COMPLETED, Ending.STOPPED})
 # Near the deadline no call may take longer than what is left, or Airflow's own timeout would come first. An
 # answer needs some seconds even then.
 _SHORTEST_CALL = 5.0
@@ -69,7 +71,8 @@ def read_metrics(
             timeout=_METRICS_TIMEOUT, at_most=at_most, max_attempts=max_attempts
         )
         return api.metrics(job_id)
-    except AtaiError:
+    except Exception:
+        # Whatever is odd about them, they decide nothing.
         return None
 
 
@@ -141,8 +144,8 @@ def seconds_for_a_call(deadline: datetime | None, now: datetime) -> float | None
 def finish(reader: JobReader, watch: JobWatch, ending: Ending) -> WaitResult:
     """Return the result of a wait, with the last metrics if the job ended with something to keep."""
     metrics = None
-    if ending in (Ending.COMPLETED, Ending.STOPPED):
-        metrics = read_metrics(reader, watch.job_id, max_attempts=_LAST_METRICS_ATTEMPTS)
+    if ending in KEPT_ENDINGS:
+        metrics = read_metrics(reader, watch.job_id, max_attempts=LAST_METRICS_ATTEMPTS)
         if metrics is not None:
             watch.log_metrics(metrics)
     return watch.result(ending, metrics)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob
 
 DEFAULT_POLL_INTERVAL = 60.0
+# A shorter interval shows nothing new, and costs the service a request each time.
+SHORTEST_INTERVAL = 1.0
 DEFAULT_OUTAGE_TOLERANCE = 1800.0
 # If the service asks for a longer pause than this, it is polled anyway: the job may have ended by then.
 MAX_RETRY_AFTER = 600.0
@@ -46,6 +48,7 @@ class Ending(StrEnum):
     NO_MODEL = "no_model"
     TIMED_OUT = "timed_out"
     UNREACHABLE = "unreachable"
+    BROKEN = "broken"
     REFUSED = "refused"
     NOT_FOUND = "not_found"
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import random
 import time
-import zlib
-from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -30,14 +30,17 @@ from airflow_provider_atai.errors import (
     AtaiResponseError,
     PermanentError,
 )
-from airflow_provider_atai.waiting.job_listing import list_active
+from airflow_provider_atai.waiting.job_listing import Paging, list_active
+from airflow_provider_atai.waiting.metrics_turns import take_metrics_turns
 from airflow_provider_atai.waiting.on_worker import JobReader, poll, read_metrics, utcnow
-from airflow_provider_atai.waiting.policy import retry_delay
+from airflow_provider_atai.waiting.policy import SHORTEST_INTERVAL, retry_delay
 from airflow_provider_atai.waiting.subscription import METRICS_THREADS, POLLING_THREADS, THREADS, Subscription
-from airflow_provider_atai.waiting.watch import METRICS_INTERVAL, TRAINING_STATUSES
+from airflow_provider_atai.waiting.watch import TRAINING_STATUSES
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -62,14 +65,17 @@ async def subscribe(
     :param key: identifies the connection: waiters with equal keys share a loop.
     :param connect: makes a hook for the poll loop, which closes it at the end.
     :param job_id: the job to poll.
-    :param interval: the most seconds between two polls.
+    :param interval: the most seconds between two polls; less than a second counts as one.
     :param deadline: when the waiter wants one more poll, whatever it shows.
+    :raises ValueError: the deadline has no zone.
     """
+    # Made first: whatever is wrong with it, the others' loop does not get to know.
+    subscription = Subscription(job_id, interval=interval, deadline=deadline)
     pollers = _POLLERS.setdefault(asyncio.get_running_loop(), {})
     poller = pollers.get(key)
     if poller is None:
         poller = pollers[key] = JobPoller(connect())
-    subscription = poller.add(job_id, interval=interval, deadline=deadline)
+    poller.add(subscription)
     try:
         yield subscription
     finally:
@@ -98,6 +104,8 @@ class JobPoller:
         self._failures = 0
         self._list_requests = 1
         self._list_again_at = time.monotonic()
+        self._paging = Paging()
+        self._logged = ""
         self._metrics_task: asyncio.Task[None] | None = None
         # Without its own context, the loop would log into the first waiter's task for as long as it lives.
         self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
@@ -107,10 +115,11 @@ class JobPoller:
         """Whether there are no waiters left."""
         return not self._subscriptions
 
-    def add(self, job_id: str, *, interval: float, deadline: datetime | None) -> Subscription:
+    def add(self, subscription: Subscription) -> None:
         """Add a waiter. It brings the next poll forward only to within its own interval."""
-        subscription = Subscription(job_id, interval=interval, deadline=deadline, reader=self._reader)
-        self._subscriptions.setdefault(job_id, []).append(subscription)
+        subscription.reader = self._reader
+        self._subscriptions.setdefault(subscription.job_id, []).append(subscription)
+        interval, deadline = subscription.interval, subscription.deadline
         now = time.monotonic()
         # A pause after a failure is not cut short: the service may have asked for it.
         if not self._failures and now + interval < self._next_poll:
@@ -118,7 +127,6 @@ class JobPoller:
             self._wake.set()
         elif deadline is not None and now + (deadline - utcnow()).total_seconds() < self._next_poll:
             self._wake.set()
-        return subscription
 
     def remove(self, subscription: Subscription) -> None:
         """Remove a waiter."""
@@ -126,28 +134,44 @@ class JobPoller:
         waiters.remove(subscription)
         if not waiters:
             del self._subscriptions[subscription.job_id]
-            self._metrics_due_at.pop(subscription.job_id, None)
 
     def stop(self) -> None:
         """End the loop."""
         self._task.cancel()
-        if self._metrics_task is not None:
-            self._metrics_task.cancel()
         self._reader.close()
 
     async def _run(self) -> None:
         while True:
-            self._wake.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._seconds_to_next())
             try:
-                if time.monotonic() >= self._next_poll:
-                    await self._poll()
-                await self._poll_at_deadlines()
-            except Exception as error:
-                # No waiter may be left with a dead loop. The waiters treat this as an outage, so their outage
-                # tolerance ends the wait.
-                await self._pause_after(_unexpected(error), list(self._subscriptions))
+                await self._round()
+            except (Exception, asyncio.CancelledError) as error:
+                # Only stop() or the end of the event loop may end this one, not a call that was cancelled.
+                if self._task.cancelling():
+                    raise
+                await self._outlive(error)
+
+    async def _round(self) -> None:
+        self._wake.clear()
+        seconds = self._seconds_to_next()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        if time.monotonic() >= self._next_poll:
+            await self._poll()
+        await self._poll_at_deadlines()
+
+    async def _outlive(self, error: BaseException) -> None:
+        """Report an error that nobody foresaw as an outage, so that no waiter is left with a dead loop."""
+        problem = _unexpected(error)
+        if str(problem) != self._logged:
+            self._logged = str(problem)
+            log.error("%s All waits on this connection treat that as an outage.", problem, exc_info=error)
+        # Not the waiters' interval: nothing here depends on what may have failed.
+        self._pause(problem, SHORTEST_INTERVAL)
+        for waiter in list(self._waiters()):
+            waiter.status = None
+            waiter.send(problem)
+        # Without this, a loop that fails before it waits would spin.
+        await asyncio.sleep(SHORTEST_INTERVAL)
 
     def _seconds_to_next(self) -> float:
         seconds = self._next_poll - time.monotonic()
@@ -161,24 +185,22 @@ class JobPoller:
         try:
             unlisted = await self._poll_list(job_ids)
         except AtaiError as error:
-            await self._pause_after(error, job_ids)
+            self._pause(error, self._shortest_interval())
+            for position, job_id in enumerate(job_ids):
+                await self._send(job_id, error, position)
             return
         trouble = await self._get(unlisted)
         if trouble is not None:
-            await self._pause_after(trouble)
+            self._pause(trouble, self._shortest_interval())
             return
         self._failures = 0
         self._next_poll = time.monotonic() + self._shortest_interval()
         self._start_reading_metrics()
 
-    async def _pause_after(self, error: AtaiError, job_ids: Iterable[str] = ()) -> None:
+    def _pause(self, error: AtaiError, interval: float) -> None:
         self._failures += 1
-        delay = retry_delay(
-            error, failures=self._failures, poll_interval=self._shortest_interval(), jitter=random.random()
-        )
+        delay = retry_delay(error, failures=self._failures, poll_interval=interval, jitter=random.random())
         self._next_poll = time.monotonic() + delay
-        for position, job_id in enumerate(job_ids):
-            await self._send(job_id, error, position)
 
     def _shortest_interval(self) -> float:
         return min((waiter.interval for waiter in self._waiters()), default=0.0)
@@ -191,9 +213,8 @@ class JobPoller:
             job_id: None if any(waiter.status is None for waiter in waiters) else waiters[0].status
             for job_id, waiters in self._subscriptions.items()
         }
-        wanted = frozenset(job_ids)
         try:
-            listing = await self._call(lambda reader: list_active(reader.fine_tune, wanted, known))
+            listing = await self._call(lambda reader: list_active(reader.fine_tune, known, self._paging))
         except AtaiAuthenticationError:
             raise
         except (PermanentError, AtaiGatewayNotFoundError, AtaiResponseError):
@@ -201,6 +222,8 @@ class JobPoller:
             self._list_again_at = time.monotonic() + _LIST_PAUSE
             return job_ids
         self._list_requests = max(1, listing.requests)
+        if self._paging.is_ignored and len(listing.seen) < 2:
+            self._list_again_at = time.monotonic() + _LIST_PAUSE
         for position, (job_id, job) in enumerate(listing.changed.items()):
             await self._send(job_id, job, position)
         return [job_id for job_id in job_ids if job_id not in listing.seen]
@@ -240,6 +263,8 @@ class JobPoller:
 
     async def _read_metrics(self, job_ids: Iterable[str]) -> None:
         for job_id in job_ids:
+            if job_id not in self._subscriptions:
+                continue
             metrics = await self._call(partial(read_metrics, job_id=job_id), METRICS_THREADS)
             if metrics is not None:
                 for waiter in self._subscriptions.get(job_id, ()):
@@ -262,24 +287,6 @@ class JobPoller:
         return await asyncio.get_running_loop().run_in_executor(threads, function, self._reader)
 
 
-def take_metrics_turns(
-    due_at: dict[str, float], job_ids: Collection[str], at_most: int, now: float
-) -> list[str]:
-    """
-    Return the jobs whose metrics are read next, the longest overdue first, and take their turns.
-
-    Each job has a turn every five minutes, or less often if there are more jobs than turns. ``due_at`` holds
-    the time of each job's next turn, and is updated.
-    """
-    for job_id in job_ids:
-        # The id spreads the first turns, so that a thousand jobs that start together do not ask together.
-        due_at.setdefault(job_id, now + zlib.crc32(job_id.encode()) % METRICS_INTERVAL)
-    overdue = sorted((due_at[job_id], job_id) for job_id in job_ids if due_at[job_id] <= now)
-    turns = [job_id for _, job_id in overdue[:at_most]]
-    due_at.update(dict.fromkeys(turns, now + METRICS_INTERVAL))
-    return turns
-
-
 def _safe_poll(job_id: str, reader: JobReader) -> FineTuneJob | AtaiError:
     # One odd job must not end the loop that all the others wait for.
     try:
@@ -288,5 +295,5 @@ def _safe_poll(job_id: str, reader: JobReader) -> FineTuneJob | AtaiError:
         return _unexpected(error)
 
 
-def _unexpected(error: Exception) -> AtaiError:
-    return AtaiResponseError(f"Polling failed unexpectedly: {error!r}")
+def _unexpected(error: BaseException) -> AtaiError:
+    return AtaiResponseError(f"Polling failed unexpectedly: {error!r}.")

@@ -28,6 +28,7 @@ _ERRORS: dict[Ending, type[FineTuneJobError]] = {
     Ending.NO_MODEL: FineTuneJobNoModelError,
     Ending.TIMED_OUT: FineTuneJobTimeoutError,
     Ending.UNREACHABLE: FineTuneJobUnreachableError,
+    Ending.BROKEN: FineTuneJobUnreachableError,
     Ending.REFUSED: FineTuneJobRefusedError,
     Ending.NOT_FOUND: FineTuneJobNotFoundError,
 }
@@ -40,6 +41,8 @@ _WHAT_HAPPENED = {
     Ending.TIMED_OUT: "{job} had not finished at its deadline. {known}.",
     Ending.UNREACHABLE: "{job} could not be read for longer than the outage tolerance ({reason}). {known}; "
     "it may still run and bill.",
+    Ending.BROKEN: "{job} is in an unknown state, since the wait for it broke off ({reason}). It may still "
+    "run and bill.",
     Ending.REFUSED: "{job} cannot be read: the service refuses to show it ({reason}). {known}; it may "
     "still run and bill.",
     Ending.NOT_FOUND: "{job} is not known to the service ({reason}). Check the job id, and that the "
@@ -125,7 +128,7 @@ class WaitResult:
         """Return whether another look at the same job can end differently."""
         if self.ending is Ending.STOPPED:
             return accept_stopped and self.has_checkpoint is None
-        return self.ending in (Ending.UNREACHABLE, Ending.NO_MODEL)
+        return self.ending in (Ending.UNREACHABLE, Ending.BROKEN, Ending.NO_MODEL)
 
     def error(self, what_a_retry_does: str) -> FineTuneJobError:
         """

@@ -7,20 +7,22 @@ requests blocks, so every call runs in a thread: there is one HTTP stack, and th
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import time
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
+
+from airflow_provider_atai.waiting.on_worker import LAST_METRICS_ATTEMPTS, JobReader, read_metrics
+from airflow_provider_atai.waiting.policy import SHORTEST_INTERVAL
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
     from airflow_provider_atai.errors import AtaiError
-    from airflow_provider_atai.waiting.on_worker import JobReader
 
-T = TypeVar("T")
+# Metrics decide nothing, so the end of a wait comes no more than this many seconds later for their sake.
+LAST_METRICS_SECONDS = 10.0
 
 THREADS = 8
 POLLING_THREADS = ThreadPoolExecutor(THREADS, thread_name_prefix="atai-poll")
@@ -33,26 +35,30 @@ class Subscription:
     A mailbox for news about one job.
 
     :param job_id: the job.
-    :param interval: the most seconds between two polls.
+    :param interval: the most seconds between two polls; less than a second counts as one.
     :param deadline: when the waiter wants one more poll, whatever it shows.
-    :param reader: the poller's hook.
+    :raises ValueError: the deadline has no zone, so it could not be compared with those of the others.
     """
 
     __slots__ = (
-        *("_began", "_interval", "_items", "_reader", "_waiter"),
-        *("deadline", "job_id", "max_interval", "status"),
+        *("_began", "_interval", "_items", "_waiter"),
+        *("deadline", "job_id", "max_interval", "reader", "status"),
     )
 
-    def __init__(self, job_id: str, *, interval: float, deadline: datetime | None, reader: JobReader) -> None:
+    # The poller's hook, from the moment that the poller takes the subscription.
+    reader: JobReader
+
+    def __init__(self, job_id: str, *, interval: float, deadline: datetime | None) -> None:
+        if deadline is not None and deadline.utcoffset() is None:
+            raise ValueError(f"The deadline {deadline.isoformat()} has no time zone.")
         self.job_id = job_id
         # The seconds up to which the interval grows, None if it does not.
         self.max_interval: float | None = None
-        self._interval = interval
+        self._interval = max(SHORTEST_INTERVAL, interval)
         self._began = time.monotonic()
         self.deadline = deadline
         # None if the waiter must get the next answer even if nothing changed: at first, and after an error.
         self.status: str | None = None
-        self._reader = reader
         self._items: deque[FineTuneJob | AtaiError | JobMetrics] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
@@ -77,12 +83,16 @@ class Subscription:
             await self._waiter
         return self._items.popleft()
 
-    async def call(self, function: Callable[[JobReader], T]) -> T:
+    async def last_metrics(self) -> JobMetrics | None:
         """
-        Call a blocking function with the poller's hook, in a thread but in the waiter's own context.
+        Return the metrics of the job, which has ended; None if they cannot be read within ten seconds.
 
-        It is for the end of a wait, which mostly reads the last metrics.
+        The seconds count from the call, not from its turn among the threads. However many jobs end together
+        while the metrics hang, no event waits for those of the others.
         """
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(METRICS_THREADS, context.run, function, self._reader)
+        read = partial(read_metrics, self.reader, self.job_id, max_attempts=LAST_METRICS_ATTEMPTS)
+        reading = asyncio.get_running_loop().run_in_executor(METRICS_THREADS, read)
+        try:
+            return await asyncio.wait_for(reading, LAST_METRICS_SECONDS)
+        except TimeoutError:
+            return None

@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from unittest import mock
 
 import pytest
 from airflow.providers.common.compat import connection
 
+from airflow_provider_atai.errors import RetryableError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.triggers import fine_tune
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
+from airflow_provider_atai.waiting import subscription
+from airflow_provider_atai.waiting.result import WaitResult
+from airflow_provider_atai.waiting.subscription import METRICS_THREADS, THREADS
+from airflow_provider_atai.waiting.watch import JobWatch
 from tests.harness.datasets import store_dataset
 
 ARGUMENTS = {
@@ -62,6 +68,62 @@ def test_arguments_have_defaults():
         "accept_stopped": False,
         "push_xcom": True,
     }
+
+
+@pytest.mark.parametrize("deadline", ["2026-12-24T18:00:00", "2026-12-24", "tomorrow", "", 1.5])
+def test_a_deadline_without_a_zone_is_refused(deadline):
+    # Airflow's triggerer outlives a TypeError of a constructor, and no other error.
+    with pytest.raises(TypeError, match="ISO 8601 time with its zone"):
+        FineTuneJobTrigger(job_id="job-1", deadline=deadline)
+
+
+def test_an_error_that_nobody_foresaw_ends_one_wait_alone(atai_emulator, job, monkeypatch):
+    AtaiHook().fine_tune.create(name="j", datasets=job.config["datasets"], job_id="job-2")
+    judge = JobWatch.judge
+
+    def picky(watch, seen, now):
+        if watch.job_id == "job-2":
+            raise KeyError("boom")
+        return judge(watch, seen, now)
+
+    monkeypatch.setattr(JobWatch, "judge", picky)
+
+    async def run():
+        good = asyncio.create_task(anext(FineTuneJobTrigger(job_id="job-1", poll_interval=1).run()))
+        odd = await anext(FineTuneJobTrigger(job_id="job-2", poll_interval=1).run())
+        await asyncio.to_thread(atai_emulator.advance, 3600)
+        return (await good).payload, odd.payload
+
+    good, odd = asyncio.run(run())
+    assert good["ending"] == "completed"
+    error = WaitResult.from_event(odd, job_id="job-2").error("What a retry does.")
+    assert isinstance(error, RetryableError)
+    assert "unknown state" in str(error)
+    assert "KeyError('boom')" in str(error)
+    assert "may still run and bill" in str(error)
+
+
+# The metrics of a job that left nothing to use are not read at all.
+@pytest.mark.parametrize(("outcome", "seconds"), [("COMPLETED", 0.2), ("FAILED", 3600)])
+def test_metrics_that_hang_hold_up_no_end(atai_emulator, job, monkeypatch, outcome, seconds):
+    atai_emulator.set_outcome(outcome, name="j")
+    atai_emulator.advance(3600)
+    may_go_on, asked = threading.Event(), []
+    monkeypatch.setattr(subscription, "LAST_METRICS_SECONDS", seconds)
+    monkeypatch.setattr(subscription, "read_metrics", lambda *call, **options: asked.append(call))
+    blocking = [METRICS_THREADS.submit(may_go_on.wait, 60) for _ in range(THREADS)]
+
+    async def run():
+        return await asyncio.wait_for(anext(FineTuneJobTrigger(job_id="job-1").run()), 30)
+
+    try:
+        payload = asyncio.run(run()).payload
+    finally:
+        may_go_on.set()
+    assert payload["ending"] == outcome.lower()
+    assert payload["summary"]["metrics"] is None
+    assert [one.result() for one in blocking] == [True] * THREADS
+    assert asked == []
 
 
 def test_a_restart_resumes_with_the_same_job_and_touches_nothing(atai_emulator, job):

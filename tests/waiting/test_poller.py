@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import threading
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -10,15 +11,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from airflow_provider_atai.api.fine_tune import FineTuneJob, JobMetrics
+from airflow_provider_atai.api.fine_tune import FineTuneApi, FineTuneJob, JobMetrics
 from airflow_provider_atai.errors import (
     AtaiAuthenticationError,
     AtaiNotFoundError,
     AtaiServerError,
 )
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.waiting import job_listing, poller
-from airflow_provider_atai.waiting.poller import subscribe, take_metrics_turns
+from airflow_provider_atai.waiting import job_listing, metrics_turns, poller
+from airflow_provider_atai.waiting import subscription as subscriptions
+from airflow_provider_atai.waiting.metrics_turns import take_metrics_turns
+from airflow_provider_atai.waiting.poller import subscribe
 from airflow_provider_atai.waiting.subscription import Subscription
 from tests.harness.datasets import store_dataset
 
@@ -44,7 +47,7 @@ def run(scenario):
         async with AsyncExitStack() as stack:
             await scenario(Waiters(stack))
         await asyncio.sleep(0)
-        assert poller._POLLERS[asyncio.get_running_loop()] == {}
+        assert not poller._POLLERS.get(asyncio.get_running_loop())
 
     asyncio.run(asyncio.wait_for(main(), 60))
 
@@ -65,6 +68,13 @@ def calls(emulator):
         "list" if entry["path"].endswith("/jobs") else entry["path"].rpartition("/")[2]
         for entry in emulator.requests(method="GET", path=f"*{JOBS}*")
     )
+
+
+@pytest.fixture(autouse=True)
+def _no_floor(monkeypatch):
+    """Let the waiters of these tests poll as fast as they ask to."""
+    for module in (poller, subscriptions):
+        monkeypatch.setattr(module, "SHORTEST_INTERVAL", 0.01)
 
 
 @pytest.fixture
@@ -289,7 +299,7 @@ def test_the_list_is_tried_again_after_a_pause(emulator, job_ids, monkeypatch):
 
 
 def test_slow_metrics_hold_up_no_poll(emulator, job_ids, monkeypatch):
-    monkeypatch.setattr("airflow_provider_atai.waiting.poller.METRICS_INTERVAL", 0.001)
+    monkeypatch.setattr(metrics_turns, "METRICS_INTERVAL", 0.001)
     slow = emulator.add_fault(path=f"{JOBS}/*/metrics", effect="delay", delay=3, count=None)
     emulator.advance(300)
 
@@ -380,15 +390,57 @@ def test_pages_are_read_until_all_jobs_are_found(emulator, job_ids, monkeypatch)
             assert await statuses(subscription, 1) == ["REGISTERED"]
 
     run(scenario)
-    (first, second, third) = emulator.requests(method="GET", path=f"*{JOBS}")[:3]
-    assert [entry["query"].partition("&statuses")[0] for entry in (first, second, third)] == [
+    first, second = emulator.requests(method="GET", path=f"*{JOBS}")[:2]
+    assert [entry["query"].partition("&statuses")[0] for entry in (first, second)] == [
         "limit=2&offset=0",
         "limit=2&offset=2",
-        "limit=2&offset=4",
     ]
+    # The oldest job is on the third page, which would cost as much as its GET.
+    assert set(calls(emulator)) == {"list", job_ids[0]}
 
 
-def test_a_service_that_ignores_paging_does_not_hang_the_loop(emulator, job_ids, monkeypatch):
+def test_a_list_that_gives_fewer_jobs_than_asked_for_costs_one_request_per_page(
+    emulator, job_ids, monkeypatch
+):
+    list_records = FineTuneApi.list_records
+
+    def capped(api, *, limit, **query):
+        return list_records(api, limit=min(limit, 3), **query)
+
+    monkeypatch.setattr(FineTuneApi, "list_records", capped)
+
+    async def scenario(waiters):
+        for one in [await waiters.join(job_id, interval=3600) for job_id in job_ids]:
+            assert await statuses(one, 1) == ["REGISTERED"]
+
+    run(scenario)
+    assert calls(emulator) == {"list": 2}
+
+
+def test_a_service_that_ignores_the_offset_is_asked_for_the_whole_list(
+    emulator, job_ids, monkeypatch, caplog
+):
+    monkeypatch.setattr(job_listing, "PAGE_SIZE", 2)
+    list_records = FineTuneApi.list_records
+
+    def without_offset(api, *, offset=None, **query):
+        return list_records(api, **query)
+
+    monkeypatch.setattr(FineTuneApi, "list_records", without_offset)
+
+    async def scenario(waiters):
+        everyone = [await waiters.join(job_id) for job_id in job_ids]
+        for one in everyone:
+            assert await statuses(one, 1) == ["REGISTERED"]
+        await polled(emulator, 5)
+
+    run(scenario)
+    assert set(calls(emulator)) == {"list"}
+    assert {entry["query"].partition("statuses")[0] for entry in emulator.requests(path=f"*{JOBS}")} == {""}
+    assert caplog.text.count("takes no notice of offset=2") == 1
+
+
+def test_a_list_that_shows_only_other_jobs_is_left_alone(emulator, job_ids, monkeypatch, caplog):
     monkeypatch.setattr(job_listing, "PAGE_SIZE", 2)
     page = [record("other-1"), record("other-2")]
     emulator.add_fault(
@@ -398,23 +450,27 @@ def test_a_service_that_ignores_paging_does_not_hang_the_loop(emulator, job_ids,
     async def scenario(waiters):
         for subscription in [await waiters.join(job_id) for job_id in job_ids]:
             assert await statuses(subscription, 1) == ["REGISTERED"]
+        while len(await asyncio.to_thread(emulator.requests, "GET", f"*{JOBS}/*")) < 3 * len(job_ids):
+            await asyncio.sleep(0.01)
 
     run(scenario)
-    assert calls(emulator)["list"] >= 100
+    # The page, the same page again, and the whole list.
+    assert calls(emulator)["list"] == 3
+    assert caplog.text.count("takes no notice") == 1
 
 
 def test_few_jobs_in_a_long_list_are_polled_one_by_one(emulator, job_ids, monkeypatch):
     monkeypatch.setattr(job_listing, "PAGE_SIZE", 1)
 
     async def scenario(waiters):
-        # The oldest and the newest of five, in a list with one job per page.
-        two = [await waiters.join(job_id) for job_id in (job_ids[0], job_ids[4])]
+        # The oldest of five, in a list with one job per page.
+        two = [await waiters.join(job_id) for job_id in job_ids[:2]]
         for subscription in two:
             await statuses(subscription, 1)
         await polled(emulator, 4)
 
     run(scenario)
-    assert set(calls(emulator)) == {job_ids[0], job_ids[4]}
+    assert set(calls(emulator)) == set(job_ids[:2])
 
 
 def test_connections_do_not_share_a_poll_loop(emulator, job_ids):
@@ -435,7 +491,7 @@ def test_each_event_loop_has_its_own_poll_loop(emulator, job_ids):
 
 
 def test_metrics_arrive_after_the_status(emulator, job_ids, monkeypatch):
-    monkeypatch.setattr("airflow_provider_atai.waiting.poller.METRICS_INTERVAL", 0.001)
+    monkeypatch.setattr(metrics_turns, "METRICS_INTERVAL", 0.001)
     emulator.advance(300)
 
     async def scenario(waiters):
@@ -448,18 +504,129 @@ def test_metrics_arrive_after_the_status(emulator, job_ids, monkeypatch):
     run(scenario)
 
 
-def test_a_broken_loop_is_reported_as_an_outage(emulator, job_ids, monkeypatch):
-    def broken(*arguments):
-        raise RuntimeError("boom")
+PARTS = ("_seconds_to_next", "_poll", "_poll_list", "_shortest_interval", "_poll_at_deadlines")
+ERRORS = (RuntimeError("boom"), asyncio.CancelledError("boom"))
 
-    monkeypatch.setattr(poller, "list_active", broken)
+
+@pytest.mark.parametrize("broken", itertools.product(PARTS, ERRORS), ids=str)
+def test_an_error_that_nobody_foresaw_is_an_outage_and_the_loop_goes_on(
+    emulator, job_ids, monkeypatch, caplog, broken
+):
+    part, error = broken
     monkeypatch.setattr(poller, "retry_delay", lambda error, **known: 0.01)
+    working, left = getattr(poller.JobPoller, part), [error, error]
+
+    def breaking(loop, *arguments):
+        if left:
+            raise left.pop()
+        return working(loop, *arguments)
 
     async def scenario(waiters):
-        for subscription in [await waiters.join(job_id) for job_id in job_ids]:
-            assert "boom" in str(await subscription.receive())
+        everyone = [await waiters.join(job_id) for job_id in job_ids]
+        for one in everyone:
+            await statuses(one, 1)
+        monkeypatch.setattr(poller.JobPoller, part, breaking)
+        for one in everyone:
+            outages = 0
+            while outages < 2:
+                outages += "boom" in str(await one.receive())
+            assert await statuses(one, 1) == ["REGISTERED"]
 
     run(scenario)
+    (logged,) = [entry for entry in caplog.records if entry.levelname == "ERROR"]
+    assert "treat that as an outage" in logged.getMessage()
+    assert logged.exc_info[1] is error
+
+
+def test_the_loop_ends_when_it_is_cancelled(emulator, job_ids):
+    loops = []
+
+    async def scenario(waiters):
+        await statuses(await waiters.join(job_ids[0]), 1)
+        loops.extend(poller._POLLERS[asyncio.get_running_loop()].values())
+
+    run(scenario)
+    (loop,) = loops
+    assert loop._task.cancelled()
+
+
+@pytest.mark.parametrize(
+    "odd", [{"deadline": datetime(2026, 12, 24)}, {"interval": None}, {"interval": timedelta(minutes=1)}]
+)
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_waiter_with_an_odd_argument_disturbs_no_other(emulator, job_ids, odd, others):
+    async def scenario(waiters):
+        late = datetime.now(UTC) + timedelta(days=1)
+        everyone = [await waiters.join(job_id, deadline=late) for job_id in job_ids[:others]]
+        with pytest.raises((TypeError, ValueError)):
+            await waiters.join(job_ids[4], **odd)
+        for one in everyone:
+            assert await statuses(one, 1) == ["REGISTERED"]
+        if everyone:
+            await polled(emulator, 3)
+
+    run(scenario)
+
+
+def test_a_record_that_cannot_be_read_hides_no_other(emulator, job_ids, monkeypatch):
+    from_record = FineTuneJob.from_record
+
+    def picky(record):
+        if record["id"] == job_ids[0] and threading.current_thread().name.startswith("atai-poll"):
+            raise RecursionError("boom")
+        return from_record(record)
+
+    monkeypatch.setattr(job_listing.FineTuneJob, "from_record", picky)
+
+    async def scenario(waiters):
+        odd, *others = [await waiters.join(job_id, interval=3600) for job_id in job_ids]
+        for one in others:
+            assert await statuses(one, 1) == ["REGISTERED"]
+        assert "boom" in str(await odd.receive())
+
+    run(scenario)
+
+
+def test_no_metrics_are_read_for_a_job_that_nobody_waits_for(emulator, job_ids, monkeypatch):
+    monkeypatch.setattr(metrics_turns, "METRICS_INTERVAL", 0.001)
+    monkeypatch.setattr(job_listing, "PAGE_SIZE", 1)
+    emulator.advance(300)
+    asked, may_go_on, tasks = [], threading.Event(), []
+
+    def held_up(reader, *, job_id):
+        asked.append(job_id)
+        may_go_on.wait(30)
+
+    monkeypatch.setattr(poller, "read_metrics", held_up)
+
+    async def scenario(waiters):
+        async with AsyncExitStack() as stack:
+            everyone = Waiters(stack)
+            for one in [await everyone.join(job_id) for job_id in job_ids]:
+                assert await statuses(one, 1) == ["RUNNING"]
+            while not asked:
+                await asyncio.sleep(0.01)
+            (loop,) = poller._POLLERS[asyncio.get_running_loop()].values()
+            tasks.append(loop._metrics_task)
+        may_go_on.set()
+        await tasks[0]
+
+    run(scenario)
+    assert len(asked) == 1
+
+
+def test_nobody_polls_faster_than_the_shortest_interval(emulator, job_ids, monkeypatch):
+    monkeypatch.setattr(subscriptions, "SHORTEST_INTERVAL", 3600.0)
+
+    async def scenario(waiters):
+        assert await statuses(await waiters.join(job_ids[0], interval=0), 1) == ["REGISTERED"]
+        (loop,) = poller._POLLERS[asyncio.get_running_loop()].values()
+        for interval in (0.001, 0, -1):
+            await waiters.join(job_ids[1], interval=interval)
+            assert loop._seconds_to_next() > 3000
+
+    run(scenario)
+    assert calls(emulator) == {job_ids[0]: 1}
 
 
 def test_a_slow_service_does_not_block_the_event_loop(emulator, job_ids):
@@ -511,17 +678,6 @@ def test_the_poll_loop_does_not_run_in_the_first_waiters_context(emulator, job_i
     assert set(seen) == {None}
 
 
-def test_the_end_of_a_wait_runs_in_the_waiters_context_and_among_the_metrics_threads(emulator, job_ids):
-    async def scenario(waiters):
-        TASK.set("this waiter's task")
-        one = await waiters.join(job_ids[0])
-        task, thread = await one.call(lambda reader: (TASK.get(), threading.current_thread().name))
-        assert task == "this waiter's task"
-        assert thread.startswith("atai-metrics")
-
-    run(scenario)
-
-
 def test_polls_and_metrics_have_separate_threads(emulator, job_ids, monkeypatch):
     threads = {}
 
@@ -536,7 +692,7 @@ def test_polls_and_metrics_have_separate_threads(emulator, job_ids, monkeypatch)
 
     for name in ("poll", "list_active", "read_metrics"):
         note_thread(name)
-    monkeypatch.setattr(poller, "METRICS_INTERVAL", 0.001)
+    monkeypatch.setattr(metrics_turns, "METRICS_INTERVAL", 0.001)
     emulator.advance(300)
 
     async def scenario(waiters):
@@ -566,21 +722,6 @@ def test_waking_many_waiters_gives_way_to_other_coroutines(emulator, job_ids, mo
 
     run(scenario)
     assert order[:3] == ["sent", "sent", "received"]
-
-
-def test_first_metrics_turns_are_spread_and_then_come_every_five_minutes():
-    jobs = [f"job-{number}" for number in range(100)]
-    due_at = {}
-    per_minute = [len(take_metrics_turns(due_at, jobs, 100, now)) for now in range(59, 660, 60)]
-    assert sum(per_minute) == 200
-    assert max(per_minute) < 40
-
-
-def test_metrics_turns_are_limited_and_the_longest_overdue_goes_first():
-    due_at = {"a": 30.0, "b": 10.0, "c": 20.0, "d": 100.0}
-    assert take_metrics_turns(due_at, list(due_at), 2, now=50.0) == ["b", "c"]
-    assert due_at == {"a": 30.0, "b": 350.0, "c": 350.0, "d": 100.0}
-    assert take_metrics_turns(due_at, list(due_at), 2, now=50.0) == ["a"]
 
 
 def test_an_answer_resets_the_count_of_failures(emulator, job_ids, monkeypatch):

@@ -71,6 +71,7 @@ def test_only_a_finished_model_is_green(ending, accept_stopped, has_checkpoint):
         (Ending.NO_MODEL, FineTuneJobNoModelError, "no longer runs or bills"),
         (Ending.TIMED_OUT, FineTuneJobTimeoutError, r"be read .*\(HTTP 503\).* last known status is RUNNING"),
         (Ending.UNREACHABLE, FineTuneJobUnreachableError, r"\(HTTP 503\).* may still run and bill"),
+        (Ending.BROKEN, FineTuneJobUnreachableError, r"unknown state.*\(HTTP 503\).* may still run and bill"),
         (Ending.REFUSED, FineTuneJobRefusedError, r"\(HTTP 503\).* may still run and bill"),
         (Ending.NOT_FOUND, FineTuneJobNotFoundError, "Check the job id"),
     ],
