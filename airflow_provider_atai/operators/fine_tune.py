@@ -29,7 +29,7 @@ from airflow_provider_atai.jobs.submission import end_superseded, latest_job, su
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
 from airflow_provider_atai.retries import failing_at_once, retry_of_owner, task_failure, telling_why
 from airflow_provider_atai.waiting.deadline import interval_of, seconds_of, wait_deadline
-from airflow_provider_atai.waiting.on_worker import last_look, utcnow, wait_for_job
+from airflow_provider_atai.waiting.on_worker import last_look, look_for_checkpoint, utcnow, wait_for_job
 from airflow_provider_atai.waiting.policy import DEFAULT_POLL_INTERVAL, Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
@@ -253,6 +253,8 @@ class CreateFineTuneJobOperator(BaseOperator):
     def _finish(self, context: Context, result: WaitResult) -> str:
         self._ti = context["ti"]
         self._switch.must_be(result.job_id)
+        if self.accept_stopped:
+            result = look_for_checkpoint(self.hook, result)
         if result.summary is not None:
             # Logged by the worker, since what a trigger logs can get lost (apache/airflow#70317).
             self.log.info("%s", describe_summary(result.summary))

@@ -41,7 +41,7 @@ from airflow_provider_atai.waiting.deadline import (
     seconds_of,
     wait_deadline,
 )
-from airflow_provider_atai.waiting.on_worker import last_look, poke_job, utcnow
+from airflow_provider_atai.waiting.on_worker import last_look, look_for_checkpoint, poke_job, utcnow
 from airflow_provider_atai.waiting.policy import Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
@@ -230,6 +230,8 @@ class FineTuneJobSensor(BaseSensorOperator):
         return WaitLimits(poll_interval=self.poke_interval, deadline=deadline)
 
     def _finish(self, result: WaitResult) -> dict[str, Any]:
+        if self.accept_stopped:
+            result = look_for_checkpoint(self.hook, result)
         if result.summary is not None:
             # Logged by the worker, since what a trigger logs can get lost (apache/airflow#70317).
             self.log.info("%s", describe_summary(result.summary))
