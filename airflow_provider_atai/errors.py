@@ -259,7 +259,7 @@ class FineTuneJobCancelledError(FineTuneJobError, RetryableError):
 
 
 class FineTuneJobStoppedError(FineTuneJobError, RetryableError):
-    """The job ended STOPPED, with a checkpoint. A retry of the task that owns it makes another job."""
+    """The job ended STOPPED; the message says what it left. A retry of its owner makes another job."""
 
 
 class FineTuneJobTimeoutError(FineTuneJobError, PermanentError):

@@ -30,7 +30,13 @@ from airflow_provider_atai.jobs.kill import KillSwitch
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
 from airflow_provider_atai.operators.end_job import CancelFineTuneJobOperator, StopFineTuneJobOperator
 from airflow_provider_atai.waiting.deadline import interval_of, seconds_of, wait_deadline
-from airflow_provider_atai.waiting.on_worker import LAST_LOOK_TOLERANCE, last_look, utcnow, wait_for_job
+from airflow_provider_atai.waiting.on_worker import (
+    LAST_LOOK_TOLERANCE,
+    last_look,
+    look_for_checkpoint,
+    utcnow,
+    wait_for_job,
+)
 from airflow_provider_atai.waiting.policy import DEFAULT_POLL_INTERVAL, Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
@@ -307,6 +313,8 @@ class CreateFineTuneJobOperator(BaseOperator):
         if is_ending and retries.starts_a_new_job(result.ending):
             self.log.info("Job %s has ended: %s.", result.job_id, result.status)
             return None
+        if self.accept_stopped:
+            result = look_for_checkpoint(self.hook, result)
         if result.summary is not None:
             # Logged by the worker, since what a trigger logs can get lost (apache/airflow#70317).
             self.log.info("%s", describe_summary(result.summary))

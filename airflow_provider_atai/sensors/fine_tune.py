@@ -42,7 +42,13 @@ from airflow_provider_atai.waiting.deadline import (
     seconds_of,
     wait_deadline,
 )
-from airflow_provider_atai.waiting.on_worker import LAST_LOOK_TOLERANCE, last_look, poke_job, utcnow
+from airflow_provider_atai.waiting.on_worker import (
+    LAST_LOOK_TOLERANCE,
+    last_look,
+    look_for_checkpoint,
+    poke_job,
+    utcnow,
+)
 from airflow_provider_atai.waiting.policy import SHORTEST_INTERVAL, Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
@@ -246,6 +252,8 @@ class FineTuneJobSensor(BaseSensorOperator):
                 "end_from_trigger has no effect: a plugin has registered a listener, and Airflow calls "
                 "listeners only for tasks that end on a worker."
             )
+        if self.accept_stopped:
+            result = look_for_checkpoint(self.hook, result)
         if result.summary is not None:
             # Logged by the worker, since what a trigger logs can get lost (apache/airflow#70317).
             self.log.info("%s", describe_summary(result.summary))

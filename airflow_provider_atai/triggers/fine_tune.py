@@ -31,17 +31,9 @@ from airflow_provider_atai.waiting.summary import describe_summary
 from airflow_provider_atai.waiting.watch import JobWatch
 
 _ARGUMENTS = (
-    *(
-        "job_id",
-        "atai_conn_id",
-        "poll_interval",
-        "max_interval",
-        "deadline",
-        "outage_tolerance",
-        "kill_action",
-        "reattach",
-    ),
-    *("known_to_exist", "before_timeout", "end_task", "accept_stopped", "push_xcom"),
+    *("job_id", "atai_conn_id", "poll_interval", "max_interval", "deadline", "outage_tolerance"),
+    *("kill_action", "reattach", "known_to_exist", "before_timeout"),
+    *("end_task", "accept_stopped", "push_xcom"),
 )
 
 

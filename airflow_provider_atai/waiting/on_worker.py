@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -106,6 +107,14 @@ def poke_job(reader: JobReader, watch: JobWatch) -> WaitResult | None:
         if decision.reread_connection:
             reader.forget_connection()
         time.sleep(decision.delay)
+
+
+def look_for_checkpoint(reader: JobReader, result: WaitResult) -> WaitResult:
+    """Return the result with what the metrics tell, if it is unclear whether a stopped job left anything."""
+    if result.ending is not Ending.STOPPED or result.has_checkpoint is not None:
+        return result
+    metrics = read_metrics(reader, result.job_id, max_attempts=LAST_METRICS_ATTEMPTS)
+    return result if metrics is None else replace(result, has_checkpoint=metrics.name_a_checkpoint)
 
 
 def last_look(

@@ -161,6 +161,15 @@ def test_a_stopped_job_whose_metrics_cannot_be_read_is_polled_again(atai_emulato
     assert wait_for(job, mode, accept_stopped=True).state == "success"
 
 
+def test_a_worker_reads_the_metrics_that_the_trigger_could_not_read(atai_emulator, job, deferred):
+    atai_emulator.set_outcome("STOPPED", job_id=job.id)
+    fault = atai_emulator.add_fault(
+        path="/fine-tune/jobs/*/metrics", effect="answer", status=503, skip=1, count=2
+    )
+    assert wait_for(job, deferred, accept_stopped=True).state == "success"
+    assert atai_emulator.fired(fault) == 2
+
+
 @pytest.mark.parametrize("soft_fail", [False, True])
 def test_a_completed_job_without_a_model_fails(atai_emulator, job, mode, soft_fail):
     atai_emulator.set_outcome("COMPLETED", job_id=job.id, inference_config=False)
