@@ -18,6 +18,7 @@ from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiError,
     AtaiGatewayNotFoundError,
+    AtaiGatewayRefusalError,
     AtaiNotFoundError,
     AtaiPermissionError,
     AtaiRateLimitError,
@@ -173,6 +174,15 @@ def test_a_404_page_of_a_gateway_is_not_a_404_of_the_api(bad_server, client):
     bad_server.answer(http_answer(404, "<html><title>nginx</title>", content_type="text/html"))
     with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page, not the API's response: nginx"):
         client.request("GET", "x")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("body", ["<html><title>Request blocked</title>", "RBAC: access denied", ""])
+def test_a_refusal_by_a_gateway_is_not_one_of_the_api(bad_server, client, status, body):
+    bad_server.answer(http_answer(status, body, content_type="text/html"))
+    with pytest.raises(AtaiGatewayRefusalError, match=f"HTTP {status}"):
+        client.request("GET", "x")
+    assert len(bad_server.requests) == 1
 
 
 # Responses that the service should never send, with the error class and words of its message.
