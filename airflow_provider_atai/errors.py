@@ -15,6 +15,7 @@ Every exception that a DAG author can meet.
           * AtaiPermissionError           permanent
           * AtaiNotFoundError             permanent
           * AtaiGatewayNotFoundError      retryable
+          * AtaiGatewayRefusalError       retryable
           * AtaiConflictError             permanent
           * AtaiRateLimitError            retryable
           * AtaiServerError               retryable
@@ -180,6 +181,10 @@ class AtaiGatewayNotFoundError(AtaiApiError, RetryableError):
     """404 without a JSON body: a gateway or a wrong base URL; it says nothing about the job or file."""
 
 
+class AtaiGatewayRefusalError(AtaiApiError, RetryableError):
+    """401 or 403 without a JSON body: a gateway, such as a firewall; it says nothing about the key."""
+
+
 class AtaiConflictError(AtaiApiError, PermanentError):
     """409: the current state forbids this, for example the id is taken or the job has ended."""
 
@@ -284,11 +289,17 @@ class FineTuneJobNotFoundError(FineTuneJobError, PermanentError):
 
 def error_class(status_code: int, *, is_api_answer: bool = True) -> type[AtaiApiError]:
     """Return the class for an HTTP error status; ``is_api_answer`` says whether the body was JSON."""
-    if status_code == 404 and not is_api_answer:
-        return AtaiGatewayNotFoundError
+    if status_code in _GATEWAY_CLASS_BY_STATUS and not is_api_answer:
+        return _GATEWAY_CLASS_BY_STATUS[status_code]
     return _CLASS_BY_STATUS.get(status_code, AtaiServerError if status_code >= 500 else AtaiBadRequestError)
 
 
+# Each documented error body of the API is JSON.
+_GATEWAY_CLASS_BY_STATUS: Mapping[int, type[AtaiApiError]] = {
+    401: AtaiGatewayRefusalError,
+    403: AtaiGatewayRefusalError,
+    404: AtaiGatewayNotFoundError,
+}
 _CLASS_BY_STATUS: Mapping[int, type[AtaiApiError]] = {
     401: AtaiAuthenticationError,
     403: AtaiPermissionError,

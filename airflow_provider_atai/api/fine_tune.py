@@ -250,6 +250,7 @@ class FineTuneApi:
         Stop a job gracefully and keep its latest checkpoint. The response usually says STOPPING.
 
         :raises AtaiConflictError: presumably the job has ended already (undocumented); get it to see.
+        :raises AtaiResponseError: the response is not the job's record and, if it is empty, the job goes on.
         """
         return self._end(job_id, "stop")
 
@@ -258,6 +259,7 @@ class FineTuneApi:
         Cancel a job at once: nothing is finalised.
 
         :raises AtaiConflictError: presumably the job has ended already (undocumented); get it to see.
+        :raises AtaiResponseError: the response is not the job's record and, if it is empty, the job goes on.
         """
         return self._end(job_id, "cancel")
 
@@ -267,7 +269,16 @@ class FineTuneApi:
 
     def _end(self, job_id: str, action: str) -> FineTuneJob:
         response = self._client.request("PUT", *_JOBS, job_id, action, safe_to_repeat=True)
-        return self._asked_for(job_id, response)
+        if response is not None:
+            return self._asked_for(job_id, response)
+        # A success without the job's record, such as a 204, is undocumented and says nothing about the job.
+        job = self.get(job_id)
+        if not job.is_terminal and job.status != JobStatus.STOPPING:
+            raise AtaiResponseError(
+                f"The service answered the request to {action} job {job_id} without a record, and it is "
+                f"{job.status}."
+            )
+        return job
 
     @staticmethod
     def _asked_for(job_id: str, response: object) -> FineTuneJob:

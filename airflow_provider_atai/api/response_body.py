@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # What a request asks for. Deflate is understood, too, since some servers send it unasked.
 ACCEPTED_ENCODING = "gzip"
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
+_NOT_ASKED_FOR = frozenset({"br", "zstd", "compress", "x-compress"})
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _BLOCK = 256 * 1024
 
@@ -39,11 +40,13 @@ def read_blocks(
         its time and a body that drips may not.
     :raises AtaiConnectionError: the body broke off, took too long, or cannot be decompressed.
     """
-    encoding = (response.headers.get("Content-Encoding") or "").strip().lower()
+    named = (response.headers.get("Content-Encoding") or "").lower().split(",")
+    # Other names, such as storage's own aws-chunked, say nothing about the bytes that arrive.
+    encodings = [name.strip() for name in named if name.strip() in _COMPRESSED | _NOT_ASKED_FOR]
     sent = _sent_blocks(response, method, url, timeout, pace)
-    if encoding in ("", "identity"):
+    if not encodings:
         return sent
-    if encoding not in _COMPRESSED:
+    if len(encodings) > 1 or encodings[0] not in _COMPRESSED:
         raise undecodable(method, url)
     return _decompressed(sent, method, url)
 

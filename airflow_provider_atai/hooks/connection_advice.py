@@ -9,6 +9,7 @@ from airflow_provider_atai.errors import (
     AtaiConfigurationError,
     AtaiConnectionError,
     AtaiGatewayNotFoundError,
+    AtaiGatewayRefusalError,
     AtaiNotFoundError,
     AtaiPermissionError,
     AtaiRateLimitError,
@@ -49,14 +50,14 @@ def _advice(error: Exception, conn_id: str) -> str:
                 "The host responds, but there is no fine-tune API at this address. Check the path in the "
                 "host, such as /v0.5."
             )
+        case AtaiResponseError() | AtaiGatewayRefusalError():
+            return "The server at this address is not the API. Check the host of the connection."
         case AtaiRateLimitError():
             return "The service receives too many requests at the moment. Try again later."
         case AtaiServerError():
             return "The service is out of order at the moment. Try again later."
         case AtaiApiError():
             return "The service refuses the request."
-        case AtaiResponseError():
-            return "The server at this address is not the API. Check the host of the connection."
         case AtaiConnectionError():
             return _ADVICE_BY_REASON.get(error.reason, "The service cannot be reached. Check the network.")
         case _:

@@ -16,6 +16,7 @@ from airflow_provider_atai.api.backoff import backoff
 from airflow_provider_atai.errors import (
     AtaiAuthenticationError,
     AtaiError,
+    AtaiGatewayRefusalError,
     AtaiNotFoundError,
     AtaiPermissionError,
     AtaiRateLimitError,
@@ -34,6 +35,8 @@ MAX_RETRY_AFTER = 600.0
 # The documents promise the path once there are artifacts, not at the same instant as COMPLETED.
 ARTIFACT_GRACE = timedelta(minutes=10)
 
+# A gateway may check keys, too.
+_MAY_BE_THE_KEY = (AtaiAuthenticationError, AtaiPermissionError, AtaiGatewayRefusalError)
 _SHORTEST_RETRY = 5.0
 _LONGEST_RETRY = 300.0
 
@@ -152,7 +155,7 @@ def _after_error(
     is_unknown = isinstance(error, AtaiNotFoundError)
     if is_unknown and not limits.known_to_exist:
         return Decision(state, Ending.NOT_FOUND)
-    if isinstance(error, (AtaiAuthenticationError, AtaiPermissionError)) and not state.connection_reread:
+    if isinstance(error, _MAY_BE_THE_KEY) and not state.connection_reread:
         return Decision(replace(state, connection_reread=True), reread_connection=True)
     if isinstance(error, PermanentError) and not is_unknown:
         return Decision(state, Ending.REFUSED)

@@ -26,6 +26,7 @@ from airflow_provider_atai.errors import (
     AtaiAuthenticationError,
     AtaiError,
     AtaiGatewayNotFoundError,
+    AtaiGatewayRefusalError,
     AtaiRateLimitError,
     AtaiResponseError,
     PermanentError,
@@ -217,7 +218,12 @@ class JobPoller:
             listing = await self._call(lambda reader: list_active(reader.fine_tune, known, self._paging))
         except AtaiAuthenticationError:
             raise
-        except (PermanentError, AtaiGatewayNotFoundError, AtaiResponseError):
+        except (
+            PermanentError,
+            AtaiGatewayNotFoundError,
+            AtaiGatewayRefusalError,
+            AtaiResponseError,
+        ):
             # Whatever is wrong with the list, GETs may still work. They only cost more requests.
             self._list_again_at = time.monotonic() + _LIST_PAUSE
             return job_ids

@@ -18,6 +18,7 @@ from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiError,
     AtaiGatewayNotFoundError,
+    AtaiGatewayRefusalError,
     AtaiNotFoundError,
     AtaiPermissionError,
     AtaiRateLimitError,
@@ -173,6 +174,38 @@ def test_a_404_page_of_a_gateway_is_not_a_404_of_the_api(bad_server, client):
     bad_server.answer(http_answer(404, "<html><title>nginx</title>", content_type="text/html"))
     with pytest.raises(AtaiGatewayNotFoundError, match="an HTML page, not the API's response: nginx"):
         client.request("GET", "x")
+
+
+FORGED = "x\r\n[2026-11-24] ERROR - forged\x1b[2J\u2028\ud800"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"errors": [dict.fromkeys(("message", "code", "suggestion", "error_uid"), FORGED)]}),
+        json.dumps({"detail": FORGED}),
+        json.dumps({"detail": [{"loc": [FORGED], "msg": FORGED, "type": FORGED}]}),
+        json.dumps({"error": {"message": FORGED, "code": FORGED}}),
+        json.dumps({FORGED: [FORGED]}),
+        FORGED.replace("\ud800", ""),
+        f"<html><title>{FORGED[:-1]}</title>",
+        f"<Error><Code>X</Code><Message>{FORGED[:-1]}</Message></Error>",
+    ],
+)
+def test_no_text_of_the_service_can_forge_a_line(bad_server, client, body):
+    bad_server.answer(http_answer(500, body))
+    with pytest.raises(AtaiServerError, match="forged") as caught:
+        client.with_options(max_attempts=1).request("GET", "x")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("body", ["<html><title>Request blocked</title>", "RBAC: access denied", ""])
+def test_a_refusal_by_a_gateway_is_not_one_of_the_api(bad_server, client, status, body):
+    bad_server.answer(http_answer(status, body, content_type="text/html"))
+    with pytest.raises(AtaiGatewayRefusalError, match=f"HTTP {status}"):
+        client.request("GET", "x")
+    assert len(bad_server.requests) == 1
 
 
 # Responses that the service should never send, with the error class and words of its message.
@@ -341,6 +374,8 @@ def test_an_endless_response_is_cut_off(bad_server, head):
             [8],
         ),
         (http_answer(200, b"[9]", Content_Encoding="identity"), [9]),
+        (http_answer(200, b"[10]", Content_Encoding="aws-chunked"), [10]),
+        (http_answer(200, gzip.compress(b"[11]", mtime=0), Content_Encoding="gzip, aws-chunked"), [11]),
         (http_answer(204, Content_Encoding="gzip"), None),
         (JSON_HEAD + b"\r\n[1]", [1]),
         (JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n1\r\n]\r\n0\r\n\r\n", []),

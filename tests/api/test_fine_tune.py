@@ -264,6 +264,30 @@ class TestScriptedResponses:
             getattr(api.with_options(timeout=1.0, max_attempts=1), action)(RECORD["id"])
         assert len(bad_server.requests) == 3
 
+    @pytest.mark.parametrize("status", ["CANCELLED", "STOPPED", "STOPPING", "COMPLETED"])
+    @pytest.mark.parametrize("action", ["stop", "cancel"])
+    def test_ending_a_job_without_a_word_is_looked_up(self, bad_server, api, action, status):
+        bad_server.answer(http_answer(204), http_answer(200, json.dumps(RECORD | {"status": status})))
+        assert getattr(api, action)(RECORD["id"]).status == status
+        assert [sent.method for sent in bad_server.requests] == ["PUT", "GET"]
+
+    @pytest.mark.parametrize(
+        ("look", "error", "message"),
+        [
+            (
+                http_answer(200, json.dumps(RECORD | {"status": "RUNNING"})),
+                AtaiResponseError,
+                "it is RUNNING",
+            ),
+            (http_answer(400, "{}"), AtaiBadRequestError, "HTTP 400"),
+        ],
+        ids=["running", "unclear"],
+    )
+    def test_a_job_that_may_still_run_is_not_taken_for_ended(self, *, bad_server, api, look, error, message):
+        bad_server.answer(http_answer(204), look)
+        with pytest.raises(error, match=message):
+            api.cancel(RECORD["id"])
+
 
 class TestEmulator:
     """The whole life of jobs against the emulator."""

@@ -203,6 +203,18 @@ def test_a_refused_key_fails_at_once(atai_emulator, job, mode, status, soft_fail
     assert atai_emulator.fired(fault) == 2
 
 
+@pytest.mark.parametrize("body", ["html", "empty"])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_by_a_gateway_is_an_outage(atai_emulator, job, mode, status, body):
+    fault = atai_emulator.add_fault(path="/fine-tune/**", effect="answer", status=status, body=body, count=5)
+    assert wait_for(job, mode).state == "success"
+    assert atai_emulator.fired(fault) == 5
+    atai_emulator.add_fault(path="/fine-tune/**", effect="answer", status=status, body=body, count=None)
+    outcome = wait_for(job, mode)
+    assert outcome.state == "up_for_retry"
+    assert type(outcome.error) is FineTuneJobUnreachableError
+
+
 def test_a_rotated_key_is_read_again(atai_emulator, job, mode, clock, monkeypatch):
     def rotate():
         clock.on_sleep.clear()

@@ -113,6 +113,20 @@ def test_a_refused_key_rereads_the_connection_once_until_the_next_answer(status)
     assert decide(http_error(status), state=answered.state, limits=LIMITS, now=NOW).reread_connection
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_by_a_gateway_rereads_the_connection_once_and_is_an_outage(status):
+    error = http_error(status, is_api_answer=False)
+    first = decide(error, state=WaitState(status="RUNNING"), limits=LIMITS, now=NOW)
+    assert (first.ending, first.reread_connection, first.delay) == (None, True, 0)
+    second = decide(error, state=first.state, limits=LIMITS, now=NOW)
+    assert (second.ending, second.reread_connection, second.delay > 0) == (None, False, True)
+    late = decide(error, state=second.state, limits=LIMITS, now=NOW + timedelta(seconds=1800))
+    assert late.ending is Ending.UNREACHABLE
+    # The API's own refusal ends the wait as before.
+    refused = decide(http_error(status), state=second.state, limits=LIMITS, now=NOW)
+    assert refused.ending is Ending.REFUSED
+
+
 def test_a_404_from_a_gateway_is_an_outage():
     error = http_error(404, is_api_answer=False)
     state = decide(error, state=WaitState(), limits=LIMITS, now=NOW).state
