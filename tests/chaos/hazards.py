@@ -14,8 +14,6 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-
 from tests.chaos.company import Company
 from tests.chaos.history import Stay
 from tests.chaos.interruptions import (
@@ -28,7 +26,8 @@ from tests.chaos.interruptions import (
 )
 from tests.chaos.kills import FROM_SIGTERM_TO_SIGKILL, Kills
 from tests.chaos.plan import Blow, Plan, UserAction
-from tests.harness.travelling_loop import run_on_loop, standing_aside
+from tests.harness.airflow_names import AirflowTaskTimeout
+from tests.harness.alternating_loop import run_on_loop, standing_aside
 
 if TYPE_CHECKING:
     from tests.chaos.world import World
@@ -103,8 +102,10 @@ class Hazards(Kills):
                     yield
                 except AirflowTaskTimeout:
                     self.events["execution timeout by Airflow"] += 1
-                    self._kill(task.on_kill, task.task_id, "execution timeout")
-                    self._record_aftermath()
+                    try:
+                        self._kill(task.on_kill, task.task_id, "execution timeout")
+                    finally:
+                        self._record_aftermath()
                     raise
         except WorkerKilled:
             # If a person acted, Airflow set the state already and ignores the process's last seconds.

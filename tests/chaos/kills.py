@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.history import History, Kill
-from tests.harness.travelling_loop import run_on_loop
+from tests.harness.alternating_loop import run_on_loop
 
 if TYPE_CHECKING:
     from tests.chaos.plan import Plan, UserAction
@@ -47,8 +47,13 @@ class Kills:
         reachable = self._world.is_reachable
         first = self._world.logged_requests()
         begun = self._clock.now
-        with self._quiet():
-            on_kill()
+        try:
+            with self._quiet():
+                on_kill()
+        finally:
+            self._note_kill(task_id, why, reachable, first, begun)
+
+    def _note_kill(self, task_id: str, why: str, reachable: bool, first: int, begun: datetime) -> None:
         if not self._is_left_to_the_next_try(why):
             over = self._clock.now + timedelta(seconds=FROM_SIGTERM_TO_SIGKILL)
             self.history.killings.append((begun, over))

@@ -10,8 +10,6 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
-
 from tests.chaos.hazards import Hazards
 from tests.chaos.history import Green, Try
 from tests.chaos.interruptions import Acted, Endless, WorkerKilled
@@ -19,10 +17,12 @@ from tests.chaos.kills import OWNER
 from tests.chaos.plan import HORIZON, Plan, Rule, UserAction
 from tests.chaos.tasks import canceller, creator, name_of, sensor
 from tests.chaos.tries import QUEUED_SECONDS, HazardousTry
+from tests.harness.airflow_names import AirflowTaskTimeout
 from tests.harness.task_instance import TaskInstance, TaskStateStore
 from tests.harness.task_life import Outcome
 
 if TYPE_CHECKING:
+    from airflow_provider_atai.compat.sdk import BaseOperator
     from tests.chaos.world import World
 
 _MOST_CLEARS = 3

@@ -10,8 +10,7 @@ from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
 from tests.chaos.kills import OWNER
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator
-
+    from airflow_provider_atai.compat.sdk import BaseOperator
     from tests.chaos.plan import Plan
 
 

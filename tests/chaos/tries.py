@@ -8,17 +8,20 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.interruptions import DeferralTimedOut, TriggererGone
-from tests.harness.task_life import Deferral, Outcome, TaskTry, is_end_of_task
+from tests.harness.task_life import Deferral, Outcome, TaskTry, is_end_of_task, outcome_of
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator
-
+    from airflow_provider_atai.compat.sdk import BaseOperator
     from tests.chaos.hazards import Hazards
     from tests.chaos.plan import Plan
     from tests.chaos.world import World
     from tests.harness.task_instance import TaskInstance
 
 QUEUED_SECONDS = 5.0
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 class HazardousTry(TaskTry):
@@ -46,9 +49,13 @@ class HazardousTry(TaskTry):
         self._plan = plan
 
     def work(self, task: Any, call: Callable[[Any], Any]) -> Outcome:
-        with self._hazards.worker(task, has_tries_left=self.ti.try_number <= self.ti.max_tries):
-            outcome = super().work(task, call)
-            self._hazards.point("hand over")
+        try:
+            with self._hazards.worker(task, has_tries_left=self.ti.try_number <= self.ti.max_tries):
+                outcome = super().work(task, call)
+                self._hazards.point("hand over")
+        except Exception as error:
+            # on_kill raised it, so it takes the place of Airflow's timeout.
+            return outcome_of(error, _raise)
         return outcome
 
     def stay_away(self, seconds: float) -> None:

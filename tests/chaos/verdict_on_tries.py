@@ -47,6 +47,9 @@ def overruns(plan: Plan, history: History) -> Iterator[str]:
         if one.task != "create" or not one.waits or not made:
             continue
         deadline = made[-1] + timedelta(seconds=timeout)
+        if any(job["status"] == "STOPPING" for job in one.jobs_before):
+            # Its own timeout may be what stops it.
+            deadline = max(deadline, one.started + timedelta(seconds=timeout))
         slack = _DEADLINE_SLACK + timedelta(seconds=one.downtime)
         if one.ended > max(one.started, deadline) + slack:
             yield f"task {one.task} waited until {one.ended}"

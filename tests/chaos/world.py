@@ -21,10 +21,10 @@ from airflow_provider_atai.api.connection_errors import timed_out
 from airflow_provider_atai.api.transport import Transport
 from tests.chaos.connection import PublishedConnection
 from tests.chaos.service import FIRST_KEY, Service
+from tests.harness.alternating_loop import pause
 from tests.harness.datasets import store_dataset
 from tests.harness.task_instance import sensors_without_database, through_json
 from tests.harness.time_travel import time_travel
-from tests.harness.travelling_loop import pause
 
 if TYPE_CHECKING:
     from tests.chaos.oddities import Away, Hang, Oddities

@@ -165,7 +165,7 @@ class TaskTry:
     def work(self, task: Any, call: Callable[[Any], Any]) -> Outcome:
         """Be a worker's process."""
         task.pre_execute(self._context)
-        return _outcome_of(task, call)
+        return outcome_of(task, call)
 
     def wait_for_event(self, deferral: Deferral) -> Any:
         """Be the triggerer, and return the event of the trigger."""
@@ -186,7 +186,8 @@ class TaskTry:
         time.sleep(seconds)
 
 
-def _outcome_of(task: BaseOperator, call: Callable[[Any], Any]) -> Outcome:
+def outcome_of(task: Any, call: Callable[[Any], Any]) -> Outcome:
+    """Return what Airflow makes of a call of a task."""
     try:
         return Outcome("success", call(task))
     except TaskDeferred as deferred:
