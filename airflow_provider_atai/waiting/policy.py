@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_atai.api.backoff import backoff
 from airflow_provider_atai.errors import (
     AtaiAuthenticationError,
+    AtaiConnectionMissingError,
     AtaiError,
     AtaiNotFoundError,
     AtaiPermissionError,
@@ -151,7 +152,7 @@ def _after_error(
         return Decision(state, Ending.NOT_FOUND)
     if isinstance(error, (AtaiAuthenticationError, AtaiPermissionError)) and not state.connection_reread:
         return Decision(replace(state, connection_reread=True), reread_connection=True)
-    if isinstance(error, PermanentError) and not is_unknown:
+    if isinstance(error, PermanentError) and not is_unknown and not _was_there(error, state, limits):
         return Decision(state, Ending.REFUSED)
 
     if isinstance(error, AtaiRateLimitError):
@@ -169,6 +170,13 @@ def _after_error(
     delay = retry_delay(error, failures=state.failures, poll_interval=limits.poll_interval, jitter=jitter)
     delay = _until(give_up_at, now, _until(limits.deadline, now, delay))
     return Decision(state, delay=delay)
+
+
+def _was_there(error: AtaiError, state: WaitState, limits: WaitLimits) -> bool:
+    """Tell whether a connection is missing with which the job was made or seen: it may well come back."""
+    # Some secrets backends answer "there is none" while they are out of order.
+    is_known = limits.known_to_exist or state.status is not None
+    return is_known and isinstance(error, AtaiConnectionMissingError)
 
 
 def retry_delay(error: AtaiError, *, failures: int, poll_interval: float, jitter: float) -> float:
