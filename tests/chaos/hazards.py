@@ -16,8 +16,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-
 from tests.chaos.history import History, Kill
 from tests.chaos.interruptions import (
     Acted,
@@ -28,6 +26,7 @@ from tests.chaos.interruptions import (
     WorkerKilled,
 )
 from tests.chaos.plan import Blow, Plan, UserAction
+from tests.harness.airflow_names import AirflowTaskTimeout
 from tests.harness.travelling_loop import run_on_loop
 
 if TYPE_CHECKING:

@@ -10,18 +10,18 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
-
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
 from tests.chaos.hazards import OWNER, Hazards
 from tests.chaos.history import Green, Wait
 from tests.chaos.interruptions import Acted, DeferralTimedOut, Endless, TriggererGone, WorkerKilled
 from tests.chaos.plan import HORIZON, Plan, Rule, UserAction
+from tests.harness.airflow_names import AirflowTaskTimeout
 from tests.harness.task_instance import TaskInstance, TaskStateStore
 from tests.harness.task_life import Deferral, Outcome, TaskTry, is_end_of_task
 
 if TYPE_CHECKING:
+    from airflow_provider_atai.compat.sdk import BaseOperator
     from tests.chaos.world import World
 
 _MOST_CLEARS = 3

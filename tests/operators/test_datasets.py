@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_atai.api.job_request import check_request
+from airflow_provider_atai.compat.sdk import AirflowFailException
 from airflow_provider_atai.datasets.sources import ObjectStorageSource
 from airflow_provider_atai.errors import (
     AtaiConnectionError,
@@ -25,6 +25,7 @@ from airflow_provider_atai.operators.datasets import (
     file_ids_of,
 )
 from tests.api.uploads import replace_sleep
+from tests.harness.airflow_names import DAG
 
 LINES = b'{"a": 1}\n{"b": 2}\n'
 
@@ -424,7 +425,7 @@ class TestUploadArguments:
         assert operator.execute({})["file_ids"] == [content_id("a")]
 
     def test_outputs_of_other_tasks_and_mapping_are_accepted(self):
-        from airflow.providers.common.compat.sdk import task
+        from tests.harness.airflow_names import task
 
         with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
 

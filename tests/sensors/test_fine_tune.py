@@ -3,13 +3,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from airflow.providers.common.compat.sdk import (
+
+from airflow_provider_atai.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseHook,
 )
-
 from airflow_provider_atai.errors import (
     FineTuneJobCancelledError,
     FineTuneJobFailedError,
