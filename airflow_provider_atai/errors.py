@@ -5,6 +5,7 @@ Every exception that a DAG author can meet.
 
     AtaiError
       * AtaiConfigurationError            permanent
+          * AtaiConnectionMissingError    permanent
       * AtaiConnectionError               retryable
           * AtaiTimeoutError              retryable
       * AtaiResponseError                 retryable
@@ -68,6 +69,10 @@ class PermanentError(AtaiError):
 
 class AtaiConfigurationError(PermanentError):
     """The Airflow connection is unusable; the message says which field to change and how."""
+
+
+class AtaiConnectionMissingError(AtaiConfigurationError):
+    """Airflow says that it has no connection with the id that the task names."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airflow.providers.common.compat.sdk import dag
+try:
+    from airflow.sdk import dag
+except ImportError:  # Airflow 2
+    from airflow.decorators import dag
 
 from airflow_provider_atai.operators.datasets import UploadDatasetOperator
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_atai.compat.sdk import AirflowFailException
 from airflow_provider_atai.errors import AtaiError, FineTuneJobError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.operators.datasets import UploadDatasetOperator

@@ -9,12 +9,12 @@ import ssl
 import traceback
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from airflow_provider_atai.compat.sdk import AirflowFailException
 from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiError,

@@ -8,14 +8,15 @@ import json
 import logging
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSensorTimeout
 
 from airflow_provider_atai import errors
+from airflow_provider_atai.compat.sdk import AirflowFailException, AirflowSensorTimeout
 from airflow_provider_atai.errors import AtaiResponseError, FineTuneJobFailedError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
 from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
+from tests.harness.airflow_names import AirflowException
 from tests.harness.task_instance import TaskInstance
 from tests.harness.task_life import TaskLife
 

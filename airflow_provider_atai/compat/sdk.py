@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from airflow import __version__
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
     from airflow.sdk import (
         BaseHook,
         BaseOperator,
@@ -45,7 +44,6 @@ WORKERS_PUSH_LINKS = _AIRFLOW >= (3, 0)
 TRIGGERERS_RUN_WHOLE_TASKS = _AIRFLOW >= (3, 3)
 
 _EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")
-_CONNECTION = ("airflow.providers.common.compat.connection",)
 _RETRY_POLICY = ("airflow.sdk.definitions.retry_policy",)
 # Where each name may be, Airflow 3 first.
 _HOMES: dict[str, tuple[str, ...]] = {
@@ -68,9 +66,6 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "TaskInstanceKey": ("airflow.sdk.types", "airflow.models.taskinstancekey"),
     "XCom": ("airflow.sdk.execution_time.xcom", "airflow.models.xcom"),
     "conf": ("airflow.sdk.configuration", "airflow.configuration"),
-    # Both are safe on an event loop, where Airflow's own way of masking secrets can deadlock.
-    "get_async_connection": _CONNECTION,
-    "get_async_extra_dejson": _CONNECTION,
     "mask_secret": (
         "airflow.sdk.log",
         "airflow.sdk.execution_time.secrets_masker",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_atai.compat.sdk import AirflowNotFoundException, BaseHook
-from airflow_provider_atai.errors import AtaiConfigurationError, AtaiConnectionError, AtaiError
+from airflow_provider_atai.errors import (
+    AtaiConfigurationError,
+    AtaiConnectionError,
+    AtaiConnectionMissingError,
+    AtaiError,
+)
 from airflow_provider_atai.hooks.settings import ClientSettings, client_settings
 from airflow_provider_atai.provider_info import CONNECTION_TYPE, UI_FIELD_BEHAVIOUR
 
@@ -54,11 +58,12 @@ class AtaiHook(BaseHook):
         The connection, read and checked.
 
         :raises AtaiConfigurationError: it does not exist, has no key, or has a malformed field.
-        :raises AtaiConnectionError: Airflow cannot read it at the moment.
+        :raises AtaiConnectionError: Airflow or its secrets backend cannot be asked at the moment.
         """
+        from airflow_provider_atai.compat.connection import read_connection
+
         with _reading(self.atai_conn_id):
-            connection = self.get_connection(self.atai_conn_id)
-            return self._settings(connection, connection.extra_dejson)
+            return self._settings(read_connection(self.get_connection, self.atai_conn_id))
 
     async def aload_settings(self) -> None:
         """
@@ -66,15 +71,9 @@ class AtaiHook(BaseHook):
 
         :raises AtaiError: as :attr:`settings`.
         """
-        from airflow_provider_atai.compat.sdk import get_async_connection, get_async_extra_dejson
+        from airflow_provider_atai.compat.threads import off_the_loop
 
-        if "settings" in self.__dict__:
-            return
-        with _reading(self.atai_conn_id):
-            connection = await get_async_connection(self.atai_conn_id, hook=self)
-            extra = await get_async_extra_dejson(connection)
-            # Masking calls the supervisor, which must not happen on the event loop's own thread.
-            self.settings = await asyncio.to_thread(self._settings, connection, extra)
+        await off_the_loop(lambda: self.settings)
 
     def forget_connection(self) -> None:
         """Read the connection again at the next call: keys may be rotated while jobs run for hours."""
@@ -153,9 +152,10 @@ class AtaiHook(BaseHook):
             return False, explain(error, conn_id=self.atai_conn_id)
         return True, f"{self.client.base_url} accepted the API key."
 
-    def _settings(self, connection: Connection, extra: Any) -> ClientSettings:
+    def _settings(self, connection: Connection) -> ClientSettings:
         from airflow_provider_atai.compat.sdk import mask_secret
 
+        extra: Any = connection.extra_dejson
         if not isinstance(extra, dict):
             raise AtaiConfigurationError(
                 f"The extra of connection {self.atai_conn_id!r} must be a JSON object."
@@ -188,11 +188,13 @@ def _reading(conn_id: str) -> Iterator[None]:
     except AtaiError:
         raise
     except AirflowNotFoundException as error:
-        raise AtaiConfigurationError(
-            f"Airflow knows no connection {conn_id!r}. Add a connection of type Archetype AI with that id."
-        ) from error
+        raise AtaiConnectionMissingError(
+            f"Airflow knows no connection {conn_id!r}: {error}. Add a connection of type Archetype AI with "
+            "that id."
+        ) from None
     except Exception as error:
+        from airflow_provider_atai.compat.connection import describe
+
         # A secrets backend may raise anything, and its outage is treated like one of the service.
-        raise AtaiConnectionError(
-            f"Airflow cannot read the connection {conn_id!r}: {error!r}", reason="connection"
-        ) from error
+        said = f"Airflow cannot read the connection {conn_id!r}: {describe(error)}"
+        raise AtaiConnectionError(said, reason="connection") from None

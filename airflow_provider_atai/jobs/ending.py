@@ -7,13 +7,21 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from airflow_provider_atai.api.fine_tune import ENDED_WITHOUT_MODEL
-from airflow_provider_atai.errors import AtaiBadRequestError, AtaiConflictError, AtaiNotFoundError
+from airflow_provider_atai.errors import (
+    AtaiAuthenticationError,
+    AtaiBadRequestError,
+    AtaiConflictError,
+    AtaiNotFoundError,
+    AtaiPermissionError,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_atai.api.fine_tune import FineTuneApi, FineTuneJob
 
 # Airflow kills a task, or gives up on a trigger, that takes too long to end: the last call must be short.
 _KILL_TIMEOUT = 10.0
+# Airflow 3 sends a SIGKILL five seconds after its SIGTERM. Asking for the task's state may take two of them.
+_SECONDS_TO_READ = 2.0
 
 JobAction = Literal["cancel", "stop", "leave"]
 ACTIONS: tuple[JobAction, ...] = ("cancel", "stop", "leave")
@@ -25,6 +33,9 @@ class HasFineTuneApi(Protocol):
     @property
     def fine_tune(self) -> FineTuneApi:
         """The calls on jobs."""
+
+    def forget_connection(self) -> None:
+        """Read the connection again at the next call."""
 
 
 def check_action(value: object, argument: str) -> None:
@@ -99,11 +110,20 @@ def request_end(api: FineTuneApi, job_id: str, action: Literal["cancel", "stop"]
 def _end(
     owner: HasFineTuneApi, job_id: str, action: Literal["cancel", "stop"], *, killed: bool
 ) -> tuple[FineTuneJob | None, str]:
-    try:
-        api = owner.fine_tune
+    from airflow_provider_atai.compat.threads import within
+
+    def ask(api: FineTuneApi) -> FineTuneJob:
         if killed:
             api = api.with_options(timeout=_KILL_TIMEOUT, max_attempts=1)
-        job = request_end(api, job_id, action)
+        return request_end(api, job_id, action)
+
+    try:
+        try:
+            job = ask(owner.fine_tune)
+        except (AtaiAuthenticationError, AtaiPermissionError):
+            # The key may have been rotated while the job ran.
+            owner.forget_connection()
+            job = ask(within(_SECONDS_TO_READ, lambda: owner.fine_tune) if killed else owner.fine_tune)
     except Exception as error:
         if isinstance(error, AtaiNotFoundError):
             return None, f"There is no job {job_id} to {action}."

@@ -13,6 +13,7 @@ from airflow_provider_atai.api.fine_tune import JobMetrics
 from airflow_provider_atai.api.job_request import check_job_id
 from airflow_provider_atai.compat.sdk import log_of
 from airflow_provider_atai.compat.task_state import push_xcom, read_task_state, was_cleared
+from airflow_provider_atai.compat.threads import off_the_loop
 from airflow_provider_atai.errors import AtaiError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.jobs.ending import JobAction, end_job
@@ -144,11 +145,9 @@ class FineTuneJobTrigger(BaseTrigger):
             self.log.info("The task was cleared. Job %s is left to its next try.", self.job_id)
             return
         hook = AtaiHook(self.atai_conn_id)
+        end = partial(end_job, hook, self.job_id, self.kill_action, log=log_of(self), killed=True)
         try:
-            await hook.aload_settings()
-            await asyncio.to_thread(
-                end_job, hook, self.job_id, self.kill_action, log=log_of(self), killed=True
-            )
+            await off_the_loop(end)
         finally:
             hook.forget_connection()
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_atai.api.backoff import backoff
 from airflow_provider_atai.errors import (
     AtaiAuthenticationError,
+    AtaiConnectionMissingError,
     AtaiError,
     AtaiGatewayRefusalError,
     AtaiNotFoundError,
@@ -157,7 +158,7 @@ def _after_error(
         return Decision(state, Ending.NOT_FOUND)
     if isinstance(error, _MAY_BE_THE_KEY) and not state.connection_reread:
         return Decision(replace(state, connection_reread=True), reread_connection=True)
-    if isinstance(error, PermanentError) and not is_unknown:
+    if isinstance(error, PermanentError) and not is_unknown and not _was_there(error, state, limits):
         return Decision(state, Ending.REFUSED)
 
     if isinstance(error, AtaiRateLimitError):
@@ -181,6 +182,13 @@ def ending_at_deadline(status: str | None) -> Ending:
     """Return how a wait ends at its deadline; ``status`` is the job's last known one, None if never read."""
     # A job that is COMPLETED is not late, although its model does not show yet.
     return Ending.NO_MODEL if status == "COMPLETED" else Ending.TIMED_OUT
+
+
+def _was_there(error: AtaiError, state: WaitState, limits: WaitLimits) -> bool:
+    """Tell whether a connection is missing with which the job was made or seen: it may well come back."""
+    # Some secrets backends answer "there is none" while they are out of order.
+    is_known = limits.known_to_exist or state.status is not None
+    return is_known and isinstance(error, AtaiConnectionMissingError)
 
 
 def retry_delay(error: AtaiError, *, failures: int, poll_interval: float, jitter: float) -> float:

@@ -69,7 +69,14 @@ def test_no_other_module_asks_which_airflow_this_is(path):
     assert airflow <= {"airflow.triggers.base"}
     text = path.read_text(encoding="utf-8")
     assert "AIRFLOW_V_" not in text
-    assert "providers.common.compat" not in text
+
+
+def test_nothing_needs_the_compatibility_provider():
+    """No released Airflow's constraints have the version of it that is safe in every triggerer."""
+    folders = ("airflow_provider_atai", "tests", "example_dags", "demo", "benchmarks")
+    for path in (path for folder in folders for path in (PACKAGE.parent / folder).rglob("*.py")):
+        assert not any(name.startswith("airflow.providers.common.compat") for name in imported(path)), path
+    assert "apache-airflow-providers" not in (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "compat").glob("*.py")), ids=lambda path: path.name)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.files import FilesApi
+from airflow_provider_atai.compat.sdk import AirflowFailException
 from airflow_provider_atai.datasets import sources
 from airflow_provider_atai.errors import RetryableError
 from airflow_provider_atai.operators.datasets import UploadDatasetOperator

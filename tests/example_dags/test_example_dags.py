@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from airflow.providers.common.compat.sdk import ParamValidationError
+
+from tests.harness.airflow_names import ParamValidationError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 DAG_IDS = {"atai_minimal", "atai_scheduled_retraining"}

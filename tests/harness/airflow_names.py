@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG, Param, task
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowRescheduleException,
+        AirflowTaskTimeout,
+        ParamValidationError,
+        TaskDeferred,
+    )
 
 # Airflow 3 first. The package itself comes last: in Airflow 2, it has a module named task.
 _HOMES = (

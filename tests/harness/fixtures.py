@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -30,3 +30,16 @@ def emulator(atai_emulator: EmulatorControl, clock: Clock) -> EmulatorControl:
 
     store_dataset(atai_emulator)
     return atai_emulator
+
+
+@pytest.fixture
+def vault(monkeypatch: pytest.MonkeyPatch, atai_emulator: EmulatorControl) -> Iterator[Callable[..., None]]:
+    """Keep the emulator's connection in a secrets backend; return a function that chooses its answers."""
+    from tests.harness.airflows_connections import Vault, forget_backends
+
+    monkeypatch.delenv("AIRFLOW_CONN_ATAI_DEFAULT")
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", f"{Vault.__module__}.Vault")
+    forget_backends()
+    yield lambda *answers: monkeypatch.setattr(Vault, "answers", list(answers))
+    monkeypatch.undo()
+    forget_backends()

@@ -12,20 +12,14 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from airflow.providers.common.compat.sdk import (
+from airflow_provider_atai.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseOperator,
-    TaskDeferred,
 )
-
+from tests.harness.airflow_names import AirflowRescheduleException, TaskDeferred
 from tests.harness.task_instance import TaskInstance, through_json
-
-try:
-    from airflow.sdk.exceptions import AirflowRescheduleException
-except ImportError:
-    from airflow.exceptions import AirflowRescheduleException
 
 try:
     from airflow.triggers.base import TaskSuccessEvent

@@ -3,10 +3,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
+from airflow_provider_atai.compat.sdk import WORKERS_PUSH_LINKS, AirflowNotFoundException, BaseHook
 from airflow_provider_atai.errors import AtaiConfigurationError, AtaiConnectionError
 from airflow_provider_atai.hooks.atai import AtaiHook
+
+# In Airflow 2, the database is one of the sources of connections.
+pytestmark = [] if WORKERS_PUSH_LINKS else pytest.mark.usefixtures("airflow_db")
 
 
 def read(hook):
@@ -22,18 +25,36 @@ def aread(hook):
     ("raised", "kind", "says"),
     [
         (AirflowNotFoundException("x"), AtaiConfigurationError, "Airflow knows no connection 'atai_default'"),
+        (ValueError("not a port: 'sk_secret'"), AtaiConnectionError, "'atai_default': ValueError$"),
         (OSError("the vault is sealed"), AtaiConnectionError, "the vault is sealed"),
         (RuntimeError("no answer"), AtaiConnectionError, "cannot read the connection 'atai_default'"),
+        (RuntimeError(), AtaiConnectionError, r"cannot read the connection 'atai_default': RuntimeError\(\)"),
     ],
 )
 def test_a_connection_that_airflow_cannot_give_raises_our_error(monkeypatch, reading, raised, kind, says):
     def fail(*arguments, **named):
         raise raised
 
-    async def afail(*arguments, **named):
-        raise raised
-
     monkeypatch.setattr(BaseHook, "get_connection", fail)
-    monkeypatch.setattr("airflow.providers.common.compat.connection.get_async_connection", afail)
     with pytest.raises(kind, match=says):
         reading(AtaiHook())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Invalid connection string: atai://:secret@https://https://service.example",
+        "Invalid connection string: atai://a:se/secret@service.example",
+        "GET https://vault.example/v1/connections?token=secret: 503",
+        "the service refuses sk_secret",
+    ],
+)
+def test_what_a_backend_says_of_a_connection_shows_no_secret(monkeypatch, text):
+    def fail(*arguments, **named):
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(BaseHook, "get_connection", fail)
+    with pytest.raises(AtaiConnectionError, match=r"\*\*\*") as raised:
+        read(AtaiHook())
+    assert "secret" not in str(raised.value)
+    assert raised.value.__suppress_context__

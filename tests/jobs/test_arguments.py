@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_atai.jobs.arguments import check_at_parse_time, check_job_argument
 from airflow_provider_atai.operators.datasets import UploadDatasetOperator
 from airflow_provider_atai.operators.fine_tune import CancelFineTuneJobOperator
+from tests.harness.airflow_names import DAG
 
 TRAIN = {"name": "training-set", "split": "train", "file_ids": ["train.jsonl"]}
 EVAL = {"name": "eval-set", "split": "eval", "file_ids": ["eval.jsonl"]}

@@ -8,9 +8,9 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_atai.api.job_request import check_request
+from airflow_provider_atai.compat.sdk import AirflowFailException
 from airflow_provider_atai.datasets.sources import ObjectStorageSource
 from airflow_provider_atai.errors import (
     AtaiConnectionError,
@@ -27,6 +27,7 @@ from airflow_provider_atai.operators.datasets import (
     file_ids_of,
 )
 from tests.api.uploads import replace_sleep
+from tests.harness.airflow_names import DAG
 
 
 def other_task():
@@ -453,7 +454,7 @@ class TestUploadArguments:
         assert operator.execute({})["file_ids"] == [content_id("a")]
 
     def test_outputs_of_other_tasks_and_mapping_are_accepted(self):
-        from airflow.providers.common.compat.sdk import task
+        from tests.harness.airflow_names import task
 
         with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
 

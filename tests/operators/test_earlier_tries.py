@@ -5,9 +5,9 @@ from __future__ import annotations
 from unittest import mock
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_atai.api.fine_tune import FineTuneApi
+from airflow_provider_atai.compat.sdk import AirflowFailException, AirflowTaskTimeout
 from airflow_provider_atai.errors import (
     AtaiResponseError,
     FineTuneJobNoModelError,

@@ -6,9 +6,9 @@ deadline comes before it.
 from __future__ import annotations
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_atai.api.transport import Transport
+from airflow_provider_atai.compat.sdk import AirflowFailException, AirflowTaskTimeout
 from airflow_provider_atai.errors import FineTuneJobTimeoutError
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from tests.harness.task_instance import TaskInstance

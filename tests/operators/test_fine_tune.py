@@ -5,9 +5,9 @@ from unittest import mock
 
 import pytest
 import requests
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_atai import retries
+from airflow_provider_atai.compat.sdk import AirflowFailException
 from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiRateLimitError,
@@ -26,6 +26,7 @@ from airflow_provider_atai.operators.fine_tune import (
     CreateFineTuneJobOperator,
     StopFineTuneJobOperator,
 )
+from tests.harness.airflow_names import DAG
 from tests.harness.task_instance import TaskInstance, TaskStateStore
 from tests.harness.task_life import TaskLife
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
+from tests.harness.airflow_names import AirflowTaskTimeout
 from tests.harness.datasets import store_dataset
 from tests.harness.task_instance import TaskInstance
 from tests.harness.task_life import TaskLife

@@ -4,16 +4,16 @@ from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 import pytest
-from airflow.providers.common.compat.sdk import (
+
+from airflow_provider_atai import retries
+from airflow_provider_atai.compat.sdk import (
+    TRIGGERERS_RUN_WHOLE_TASKS,
+    WORKERS_PUSH_LINKS,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseHook,
 )
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
-
-from airflow_provider_atai import retries
-from airflow_provider_atai.compat.sdk import WORKERS_PUSH_LINKS
 from airflow_provider_atai.errors import (
     FineTuneJobCancelledError,
     FineTuneJobFailedError,
@@ -29,7 +29,7 @@ from tests.harness.task_instance import TaskInstance, TaskStateStore
 from tests.harness.task_life import TaskLife
 
 MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferrable": {"deferrable": True}}
-if AIRFLOW_V_3_3_PLUS:
+if TRIGGERERS_RUN_WHOLE_TASKS:
     MODES["start_from_trigger"] = {"start_from_trigger": True}
 
 

@@ -7,10 +7,9 @@ from types import SimpleNamespace
 from unittest import mock
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_atai.api.fine_tune import FineTuneJob
+from airflow_provider_atai.compat.sdk import TRIGGERERS_RUN_WHOLE_TASKS
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.operators.fine_tune import CancelFineTuneJobOperator
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
@@ -18,9 +17,10 @@ from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
 from airflow_provider_atai.waiting.policy import Ending
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import summarise
+from tests.harness.airflow_names import DAG
 from tests.harness.datasets import store_dataset
 
-only_where_airflow_can = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="needs Airflow 3.3")
+only_where_airflow_can = pytest.mark.skipif(not TRIGGERERS_RUN_WHOLE_TASKS, reason="needs Airflow 3.3")
 BOTH = {"start_from_trigger": True, "end_from_trigger": True}
 
 
@@ -28,7 +28,7 @@ def sensor(**arguments):
     return FineTuneJobSensor(**{"task_id": "wait", "job_id": "job-1", "timeout": 3600, **arguments})
 
 
-@pytest.mark.skipif(AIRFLOW_V_3_3_PLUS, reason="Airflow can")
+@pytest.mark.skipif(TRIGGERERS_RUN_WHOLE_TASKS, reason="Airflow can")
 def test_before_airflow_3_3_the_sensor_defers_the_ordinary_way():
     waits = sensor(**BOTH)
     assert waits.deferrable

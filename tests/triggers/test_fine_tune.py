@@ -6,7 +6,6 @@ import threading
 from unittest import mock
 
 import pytest
-from airflow.providers.common.compat import connection
 
 from airflow_provider_atai.errors import RetryableError
 from airflow_provider_atai.hooks.atai import AtaiHook
@@ -156,26 +155,6 @@ def test_an_unusable_connection_ends_the_wait(monkeypatch):
     payload = asyncio.run(run()).payload
     assert payload["ending"] == "refused"
     assert "has no API key" in payload["reason"]
-
-
-def test_a_secrets_backend_that_fails_for_a_while_is_an_outage(atai_emulator, job, clock, monkeypatch):
-    get = connection.get_async_connection
-    attempts = []
-
-    async def failing(*arguments, **named):
-        attempts.append(arguments)
-        if len(attempts) < 4:
-            raise OSError("the vault is sealed")
-        return await get(*arguments, **named)
-
-    monkeypatch.setattr(connection, "get_async_connection", failing)
-    atai_emulator.advance(3600)
-
-    async def run():
-        return await anext(FineTuneJobTrigger(job_id="job-1").run())
-
-    assert asyncio.run(run()).payload["ending"] == "completed"
-    assert len(attempts) == 4
 
 
 class TestKill:
