@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from airflow_provider_atai.compat.sdk import AirflowFailException
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from tests.harness.airflow_names import AirflowTaskTimeout
 from tests.harness.datasets import store_dataset
