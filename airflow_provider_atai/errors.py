@@ -103,8 +103,9 @@ class AtaiConnectionError(RetryableError):
     No response arrived, or only a part of one.
 
     :param message: what happened, without secrets.
-    :param reason: ``dns``, ``refused``, ``tls``, ``proxy``, ``timeout``, ``dropped``, ``url`` (not a valid
-        address), ``connection`` (Airflow could not read its own connection) or ``network`` (anything else).
+    :param reason: ``dns``, ``refused``, ``tls``, ``http`` (the server does not speak https), ``proxy``,
+        ``timeout``, ``dropped``, ``url`` (not a valid address), ``connection`` (Airflow could not read its
+        own connection) or ``network`` (anything else).
     """
 
     def __init__(self, message: str, *, reason: str = "network") -> None:

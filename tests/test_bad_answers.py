@@ -226,7 +226,7 @@ def test_plain_http_where_tls_is_expected(monkeypatch, clock):
         worked, message = AtaiHook().test_connection()
     assert outcome.state == "up_for_retry"
     assert not worked
-    assert "TLS" in message
+    assert "the server speaks http, as the emulator does. Begin the host of the connection with" in message
     assert not isinstance(outcome.error, ssl.SSLError)
 
 

@@ -37,7 +37,8 @@ def normalise_base_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not host:
         raise ValueError(f"The API base URL {text!r} is not an http:// or https:// address; {example}.")
     if parts.query or parts.fragment or text.endswith(("?", "#")):
-        raise ValueError(f"The API base URL {text!r} has a query or a fragment; {example}.")
+        # The message leaves the URL out here too: people put keys into queries.
+        raise ValueError(f"The API base URL has a query or a fragment; {example}.")
     if parts.netloc.endswith(":") and not has_port:
         raise ValueError(f"The API base URL {text!r} has a colon without a port; {example}.")
     path = parts.path.rstrip("/") or _DEFAULT_PATH

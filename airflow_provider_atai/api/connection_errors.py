@@ -22,6 +22,8 @@ T = TypeVar("T")
 _INVALID_URL = (rex.InvalidURL, rex.InvalidSchema, rex.MissingSchema, uex.LocationValueError, UnicodeError)
 # How TLS reports a connection that ends in the middle; certificates and versions are not at fault.
 _TLS_CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+# What OpenSSL makes of a response in plain text.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
 _LOST = (http.client.HTTPException, ConnectionError, rex.ConnectionError, uex.ProtocolError)
 
 # Checked in this order: an outer error often wraps several of them.
@@ -59,9 +61,9 @@ def explain(exc: BaseException, method: str, url: str, timeout: Timeout) -> Atai
         return AtaiConnectionError(f"{unsent} the certificate of {host} was refused ({said}).", reason="tls")
     if any(isinstance(cause, _TLS_CUT) for cause in causes):
         return lost(method, url)
-    for kinds, reason, text in _UNSENT:
-        if any(isinstance(cause, kinds) for cause in causes):
-            return AtaiConnectionError(f"{unsent} {text.format(host=host)}.", reason=reason)
+    known = _why_unsent(causes)
+    if known is not None:
+        return AtaiConnectionError(f"{unsent} {known[1].format(host=host)}.", reason=known[0])
     if any(isinstance(cause, rex.ConnectTimeout | uex.ConnectTimeoutError) for cause in causes):
         return AtaiTimeoutError(f"{unsent} no connection to {host} within {timeout[0]:g} s.")
     if any(isinstance(cause, rex.Timeout | uex.TimeoutError | TimeoutError) for cause in causes):
@@ -116,6 +118,16 @@ def address_of(url: str) -> str:
 def host_of(url: str) -> str:
     """Return host and port of a URL, without user info."""
     return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _why_unsent(causes: list[BaseException]) -> tuple[str, str] | None:
+    """Return the reason and the text for errors that come before a request is sent, None for others."""
+    if any(getattr(cause, "reason", None) in _NO_TLS for cause in causes if isinstance(cause, ssl.SSLError)):
+        return "http", "{host} does not speak TLS as expected; it may speak plain http"
+    for kinds, reason, text in _UNSENT:
+        if any(isinstance(cause, kinds) for cause in causes):
+            return reason, text
+    return None
 
 
 def _effect(method: str) -> str:

@@ -156,15 +156,18 @@ class AtaiHook(BaseHook):
         from airflow_provider_atai.compat.sdk import mask_secret
 
         extra: Any = connection.extra_dejson
-        if not isinstance(extra, dict):
+        # Airflow reads what is not JSON as an empty object.
+        if not isinstance(extra, dict) or not (connection.extra or "{").lstrip().startswith("{"):
             raise AtaiConfigurationError(
-                f"The extra of connection {self.atai_conn_id!r} must be a JSON object."
+                f"The extra of connection {self.atai_conn_id!r} must be a JSON object. The API key belongs "
+                "in the Password field."
             )
         settings = client_settings(
             conn_id=self.atai_conn_id,
             host=connection.host,
             port=connection.port,
             schema=connection.schema,
+            login=connection.login,
             password=connection.password,
             extra={key: value for key, value in extra.items() if value not in (None, "")},
             environ=os.environ,

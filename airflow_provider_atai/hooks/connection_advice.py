@@ -21,6 +21,8 @@ _ADVICE_BY_REASON = {
     "dns": "The host name does not resolve. Check the host of the connection.",
     "refused": "Nothing listens at that address. Check the host and port of the connection.",
     "tls": "The TLS certificate was not accepted. Check the host, or set 'verify' for a private authority.",
+    "http": "The address is https, and the server speaks http, as the emulator does. Begin the host of the "
+    "connection with http://.",
     "proxy": "The proxy refused the request or cannot be reached. Check the extra 'proxy' and HTTPS_PROXY.",
     "timeout": "The service did not respond in time. Check the network, or raise the extra 'timeout'.",
     "dropped": "The service closed the connection without a response. Try again, then check the host.",

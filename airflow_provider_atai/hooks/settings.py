@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,11 @@ from airflow_provider_atai.errors import AtaiConfigurationError
 DEFAULT_CONNECT_SECONDS = 10.0
 DEFAULT_READ_SECONDS = 60.0
 KNOWN_EXTRAS = ("timeout", "verify", "proxy", "console_url_template")
+
+_MOVE_THE_KEY = "Put the API key (sk_...) in the Password field."
+# An API key as the service's examples write it, and a host that is one long word. Neither is ever shown.
+_KEY = re.compile(r"(?<![A-Za-z0-9])sk_\w")
+_LONG_WORD = re.compile(r"\w+://\w{32,}(/.*)?")
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ def client_settings(
     host: str | None,
     port: int | None,
     schema: str | None,
+    login: str | None,
     password: str | None,
     extra: Mapping[str, Any],
     environ: Mapping[str, str],
@@ -48,20 +55,21 @@ def client_settings(
     """
     Read a connection's fields. ``ATAI_API_ENDPOINT`` and ``ATAI_API_KEY`` fill in empty ones only.
 
-    :raises AtaiConfigurationError: the key is missing, or an extra is unknown or malformed. The message says
-        what to write instead and never contains the key.
+    :raises AtaiConfigurationError: the key is missing or in another field, or a field is malformed. The
+        message says what to write instead and never contains the key.
     """
+    _check_for_misplaced_keys(conn_id, login=login, password=password, extra=extra)
+    base_url = _base_url(conn_id, host, port, schema) or environ.get("ATAI_API_ENDPOINT") or DEFAULT_BASE_URL
+    if _KEY.search(base_url) or _LONG_WORD.fullmatch(base_url):
+        raise AtaiConfigurationError(
+            f"The API base URL (host) of connection {conn_id!r} looks like an API key. {_MOVE_THE_KEY} The "
+            f"host is an address such as {DEFAULT_BASE_URL}, or empty."
+        )
     api_key = (password or environ.get("ATAI_API_KEY") or "").strip()
     if not api_key:
         raise AtaiConfigurationError(
-            f"Connection {conn_id!r} has no API key. Put the key (sk_...) in its Password field, "
-            "or set ATAI_API_KEY for the workers and the triggerer."
-        )
-    unknown = sorted(set(extra) - set(KNOWN_EXTRAS))
-    if unknown:
-        raise AtaiConfigurationError(
-            f"Connection {conn_id!r} has unknown extras: {', '.join(unknown)}. "
-            f"Known extras: {', '.join(KNOWN_EXTRAS)}. Put the API key in the Password field."
+            f"Connection {conn_id!r} has no API key. {_MOVE_THE_KEY} Or set ATAI_API_KEY for the workers and "
+            "the triggerer."
         )
     template = _text(extra.get("console_url_template"))
     if template is not None and "{job_id}" not in template:
@@ -70,7 +78,7 @@ def client_settings(
             "https://console.example.com/jobs/{job_id}"
         )
     return ClientSettings(
-        base_url=_base_url(host, port, schema) or environ.get("ATAI_API_ENDPOINT") or DEFAULT_BASE_URL,
+        base_url=base_url,
         api_key=api_key,
         timeout=_timeout(conn_id, extra.get("timeout")),
         verify=_verify(conn_id, extra.get("verify")),
@@ -79,14 +87,40 @@ def client_settings(
     )
 
 
-def _base_url(host: str | None, port: int | None, schema: str | None) -> str | None:
+def _check_for_misplaced_keys(
+    conn_id: str, *, login: str | None, password: str | None, extra: Mapping[str, Any]
+) -> None:
+    unknown = sorted(set(extra) - set(KNOWN_EXTRAS))
+    if unknown:
+        raise AtaiConfigurationError(
+            f"Connection {conn_id!r} has unknown extras: {_shown(', '.join(unknown))}. "
+            f"Known extras: {', '.join(KNOWN_EXTRAS)}. {_MOVE_THE_KEY}"
+        )
+    if _text(login) and not _text(password):
+        raise AtaiConfigurationError(
+            f"Connection {conn_id!r} has something in its Login field and nothing in Password. "
+            f"{_MOVE_THE_KEY}"
+        )
+
+
+def _base_url(conn_id: str, host: str | None, port: int | None, schema: str | None) -> str | None:
     # Airflow splits an AIRFLOW_CONN_ URI: atai://:key@host:8765/v0.5 arrives as host, port and schema.
     host = _text(host)
     if host is None:
         return None
+    named = (_text(schema) or "").lower().removesuffix("://")
+    if named in ("http", "https"):
+        schema = None
+    else:
+        named = ""
     if "://" not in host:
-        host = f"https://{host}"
+        host = f"{named or 'https'}://{host}"
     scheme, _, rest = host.partition("://")
+    if named not in ("", scheme):
+        raise AtaiConfigurationError(
+            f"The host of connection {conn_id!r} does not begin with its schema, {named}. Leave the schema "
+            "empty."
+        )
     location, slash, path = rest.partition("/")
     if port and ":" not in location.rpartition("]")[2]:
         location = f"{location}:{port}"
@@ -105,7 +139,8 @@ def _timeout(conn_id: str, value: Any) -> tuple[float, float]:
     # This also refuses nan, which compares false with everything.
     if not 0 < seconds <= 3600:
         raise AtaiConfigurationError(
-            f"The extra timeout of connection {conn_id!r} must be a number of seconds above 0, not {value!r}."
+            f"The extra timeout of connection {conn_id!r} must be a number of seconds above 0, not "
+            f"{_shown(repr(value))}."
         )
     return min(DEFAULT_CONNECT_SECONDS, seconds), seconds
 
@@ -120,8 +155,12 @@ def _verify(conn_id: str, value: Any) -> bool | str:
         return {"true": True, "false": False}.get(text.lower(), text)
     raise AtaiConfigurationError(
         f"The extra verify of connection {conn_id!r} must be true, false or the path of a CA bundle, "
-        f"not {value!r}."
+        f"not {_shown(repr(value))}."
     )
+
+
+def _shown(text: str) -> str:
+    return "***" if _KEY.search(text) else text
 
 
 def _text(value: Any) -> str | None:

@@ -126,9 +126,9 @@ def test_a_missing_bundle_is_a_tls_error(tls_server):
     assert "the CA bundle that the connection names does not exist" in str(error)
 
 
-def test_https_to_an_http_server_is_a_tls_error(bad_server):
+def test_https_to_an_http_server_is_told(bad_server):
     error = failure(bad_server.root_url.replace("http:", "https:"))
-    assert error.reason == "tls"
+    assert error.reason == "http"
     assert str(bad_server.port) in str(error)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -38,6 +39,23 @@ def test_a_connection_that_airflow_cannot_give_raises_our_error(monkeypatch, rea
     monkeypatch.setattr(BaseHook, "get_connection", fail)
     with pytest.raises(kind, match=says):
         reading(AtaiHook())
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"extra": "sk_secret"}, "must be a JSON object. The API key belongs in the Password field"),
+        ({"login": "sk_secret"}, "something in its Login field"),
+        ({"host": "sk_secret"}, "looks like an API key"),
+        ({"password": "x", "host": "https://api.example/v0.5?key=secret"}, "has a query"),
+    ],
+)
+def test_a_test_says_where_a_misplaced_key_belongs(monkeypatch, fields, says):
+    monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", json.dumps({"conn_type": "atai", **fields}))
+    works, message = AtaiHook().test_connection()
+    assert not works
+    assert says in message
+    assert "secret" not in message
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from airflow_provider_atai.api.base_url import DEFAULT_BASE_URL
 from airflow_provider_atai.errors import AtaiConfigurationError
 from airflow_provider_atai.hooks.settings import client_settings
 
-EMPTY = {"host": None, "port": None, "schema": None, "password": None, "extra": {}, "environ": {}}
+EMPTY = dict.fromkeys(("host", "port", "schema", "login", "password")) | {"extra": {}, "environ": {}}
 KEY = "sk_secret"
 
 
@@ -26,6 +26,13 @@ def read(**fields):
         # Airflow splits atai://:key@api.example:8443/v0.5 like this.
         ({"host": "api.example", "port": 8443, "schema": "v0.5"}, "https://api.example:8443/v0.5"),
         ({"host": "http://127.0.0.1", "port": 8765}, "http://127.0.0.1:8765"),
+        ({"host": "127.0.0.1", "port": 8765, "schema": "http"}, "http://127.0.0.1:8765"),
+        ({"host": "api.example/v0.5", "schema": "https"}, "https://api.example/v0.5"),
+        ({"host": "api.example", "schema": "HTTPS://"}, "https://api.example"),
+        ({"host": "http://api.example", "schema": "http"}, "http://api.example"),
+        ({"host": None, "schema": "https"}, DEFAULT_BASE_URL),
+        ({"host": f"https://api.example/{'a' * 40}"}, f"https://api.example/{'a' * 40}"),
+        ({"host": "task_runner-sk-1.example"}, "https://task_runner-sk-1.example"),
         ({"host": "http://127.0.0.1:8765/v0.5", "port": 1}, "http://127.0.0.1:8765/v0.5"),
         ({"host": "http://[::1]", "port": 8765}, "http://[::1]:8765"),
         ({"host": "http://[::1]:1", "port": 8765}, "http://[::1]:1"),
@@ -75,7 +82,22 @@ def test_extras_are_read(extra, expected):
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"password": None}, "has no API key. Put the key"),
+        ({"password": None}, r"has no API key\. Put the API key \(sk_\.\.\.\) in the Password field"),
+        ({"host": KEY}, r"host\) .* looks like an API key\. Put .* in the Password"),
+        ({"host": KEY, "password": None}, "looks like an API key"),
+        ({"host": f"https://{KEY}"}, "looks like an API key"),
+        ({"host": f"https://api.example/{KEY}"}, "looks like an API key"),
+        ({"host": f"https://api.example/v0.5?key={KEY}"}, "looks like an API key"),
+        ({"host": f"https://{KEY}@api.example"}, "looks like an API key"),
+        ({"host": "secret" * 6}, "looks like an API key"),
+        ({"host": None, "environ": {"ATAI_API_ENDPOINT": KEY}}, "looks like an API key"),
+        ({"login": KEY, "password": None}, "something in its Login field .* Put the API key"),
+        ({"login": KEY, "password": "", "environ": {"ATAI_API_KEY": "x"}}, "in its Login field"),
+        ({"extra": {"api_key": KEY}, "password": None}, r"unknown extras: api_key\..* in the Password field"),
+        ({"extra": {KEY: ""}}, r"unknown extras: \*\*\*\."),
+        ({"extra": {"timeout": KEY}}, "timeout"),
+        ({"extra": {"verify": [KEY]}}, "verify"),
+        ({"host": "http://api.example", "schema": "https"}, "does not begin with its schema, https"),
         ({"password": "  "}, "has no API key"),
         ({"extra": {"api_key": KEY}}, "unknown extras: api_key"),
         ({"extra": {"verfy": False}}, "unknown extras: verfy. Known extras: timeout, verify"),
@@ -91,7 +113,7 @@ def test_a_wrong_field_is_named_without_showing_the_key(fields, says):
     with pytest.raises(AtaiConfigurationError, match=says) as raised:
         read(**fields)
     assert "atai_default" in str(raised.value)
-    assert KEY not in str(raised.value)
+    assert "secret" not in str(raised.value)
 
 
 def test_the_repr_hides_the_key_and_the_proxy():
