@@ -15,8 +15,13 @@ def connection():
         yield here
 
 
-def watchdogs():
-    return [thread for thread in threading.enumerate() if thread.name == "atai-watchdog"]
+@pytest.fixture
+def watching(connection):
+    """A watchdog in use, and its thread; those of other tests may not have ended yet."""
+    before = set(threading.enumerate())
+    with Watchdog(connection) as watchdog:
+        (thread,) = [one for one in set(threading.enumerate()) - before if one.name == "atai-watchdog"]
+        yield watchdog, thread
 
 
 def test_a_read_that_takes_too_long_ends(connection):
@@ -42,15 +47,22 @@ def test_a_connection_in_time_is_left_alone(connection):
     connection.send(b"x")
 
 
-def test_its_thread_ends_with_it(connection):
-    with Watchdog(connection) as watchdog, watchdog.limit(60):
-        (thread,) = watchdogs()
+def test_its_thread_ends_with_it(watching):
+    watchdog, thread = watching
+    with watchdog.limit(60):
+        assert thread.is_alive()
+    watchdog.__exit__(None, None, None)
     thread.join(10)
-    assert watchdogs() == []
+    assert not thread.is_alive()
 
 
-def test_an_unknown_connection_is_only_reported():
-    with Watchdog(None) as watchdog, watchdog.limit(0.0):
-        (thread,) = watchdogs()
-        thread.join(10)
-    assert watchdog.has_cut
+class TestUnknownConnection:
+    @pytest.fixture
+    def connection(self):
+        return None
+
+    def test_it_is_only_reported(self, watching):
+        watchdog, thread = watching
+        with watchdog.limit(0.0):
+            thread.join(10)
+        assert watchdog.has_cut
