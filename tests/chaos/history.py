@@ -21,6 +21,7 @@ class Kill:
     :param first_request: how many requests the service had logged before the kill.
     :param jobs: the service's jobs once the killed process was gone; None before that.
     :param log: the service's log of requests from the kill until then.
+    :param at: when it ran.
     """
 
     action: str
@@ -29,6 +30,7 @@ class Kill:
     first_request: int
     jobs: Sequence[Record] | None = None
     log: Sequence[Record] = ()
+    at: datetime | None = None
 
 
 @dataclass

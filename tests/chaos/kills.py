@@ -79,12 +79,20 @@ class Kills:
         first = self._world.logged_requests()
         begun = self._clock.now
         with self._quiet():
-            await asyncio.wait_for(trigger.on_kill(), _ON_KILL_LIMIT)
+            await asyncio.wait_for(self._on_kill_of(trigger), _ON_KILL_LIMIT)
         self._excuse(begun, cleared=act.action == "clear")
         # A cleared task runs again, so its job may also be left to the next try.
         left = act.action == "clear" and self._plan.reattaches
         self._remember_kill(trigger.task_instance.task_id, act.action, reachable, first, left=left)
         self._record_aftermath()
+
+    async def _on_kill_of(self, trigger: Any) -> None:
+        # Airflow logs what on_kill raises, and goes on.
+        try:
+            await trigger.on_kill()
+        except Exception as error:
+            self.note("on_kill raised %r.", error)
+            self.history.trouble = f"on_kill of a trigger raised {error!r}"
 
     def _count_down_late_kill(self) -> None:
         if self._late_kill is None:
@@ -98,7 +106,7 @@ class Kills:
         begun = self._clock.now
         with self._quiet():
             # The next try's trigger may be running on this thread's loop.
-            killing = threading.Thread(target=run_on_loop, args=(self._clock, trigger.on_kill()))
+            killing = threading.Thread(target=run_on_loop, args=(self._clock, self._on_kill_of(trigger)))
             killing.start()
             killing.join()
         self._excuse(begun, cleared=True)
@@ -124,7 +132,9 @@ class Kills:
         if task_id == OWNER:
             chosen = "timeout_action" if why == "execution timeout" else "kill_action"
             if not left and (why != "clear" or not self._plan.reattaches):
-                self.history.kills.append(Kill(self._plan.operator[chosen], why, reachable, first))
+                self.history.kills.append(
+                    Kill(self._plan.operator[chosen], why, reachable, first, at=self._clock.now)
+                )
 
     def _record_aftermath(self) -> None:
         """Record the service's jobs and requests once the killed process is gone."""

@@ -85,10 +85,12 @@ def _company(plan: Plan, rng: Random) -> Plan:
     if rng.random() < 0.5:
         flaw = rng.choice(_FLAWS)
         neighbours.append(Neighbour(rng.uniform(60, 2500), "COMPLETED", {"poll_interval": 60.0, **flaw}))
+    if rng.random() < 0.6:
+        plan = replace(plan, rules=[], tampers_with_created_at=False)
     return _odd(
         _polling_seldom(plan, rng),
         neighbours=tuple(neighbours),
-        longest_page=rng.choice([None, None, 3, 5]),
+        longest_page=rng.choice([None, 3, 5]),
         ignores_offset=rng.random() < 0.25,
     )
 

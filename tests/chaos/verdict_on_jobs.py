@@ -144,7 +144,15 @@ def _runs_after(kill: Kill, plan: Plan, history: History) -> list[Record]:
     if not plan.reattaches or history.changed_at is not None:
         # Of the others, those that run are found as jobs beside the last one.
         own = [job for job in own[-1:] if history.was_remembered(job)]
+    if not plan.reattaches and kill.why not in ("mark failed", "mark success"):
+        # There may be a next try, which ends the jobs of the earlier ones.
+        own = [job for job in own if _is_of_the_killed_try(job, kill, history)]
     return [job for job in own if job["status"] not in ending and _could_be_known(job, None, plan, history)]
+
+
+def _is_of_the_killed_try(job: Record, kill: Kill, history: History) -> bool:
+    begun = [one.started for one in history.tries if kill.at is None or one.started <= kill.at]
+    return not begun or moment_of(job["created_at"]) >= begun[-1]
 
 
 def wrong_actions(plan: Plan, history: History) -> Iterator[str]:

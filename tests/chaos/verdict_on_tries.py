@@ -215,10 +215,18 @@ def costly(plan: Plan, history: History) -> Iterator[str]:
 
 
 def _allowed(crowd: Crowd, plan: Plan, history: History) -> float:
-    pages = ceil(len(history.jobs) / (plan.odd.longest_page or 1000))
-    in_a_poll = crowd.waits if plan.odd.ignores_offset else min(crowd.waits, pages)
-    polls = (crowd.ended - crowd.began).total_seconds() / crowd.interval + 2
-    return polls * (in_a_poll + 1) + 6 * crowd.waits + 20
+    allowed, moment = 3.0 * crowd.waits + 10, crowd.began
+    while moment <= crowd.ended + timedelta(seconds=crowd.interval):
+        active = sum(_is_active(job, moment) for job in history.jobs)
+        waits, pages = min(crowd.waits, active + 1), ceil(active / (plan.odd.longest_page or 1000))
+        allowed += (waits if plan.odd.ignores_offset else min(waits, pages)) + 1
+        moment += timedelta(seconds=crowd.interval)
+    return allowed
+
+
+def _is_active(job: Record, moment: datetime) -> bool:
+    has_ended = job["status"] in TERMINAL and moment_of(job["updated_at"]) <= moment
+    return moment_of(job["created_at"]) <= moment and not has_ended
 
 
 def _is_disturbed(since: datetime, until: datetime, history: History) -> bool:
