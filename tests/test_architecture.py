@@ -56,6 +56,7 @@ RULES = {
     "errors imports nothing of ours": ("errors", [], ["airflow"]),
     "emulator imports nothing else of ours": ("emulator", ours("emulator"), ["airflow"]),
     "compat imports nothing else of ours": ("compat", ours("compat"), []),
+    "testing imports only api": ("testing", ours("testing", "api"), []),
     "jobs imports no Airflow and no operator": (
         "jobs",
         None,
@@ -91,6 +92,13 @@ def test_imports_point_one_way(rule):
         )
     }
     assert wrong == set()
+
+
+def test_nothing_imports_what_only_tests_need():
+    outside = {name: modules for name, modules in IMPORTS.items() if not in_any(name, ours("testing"))}
+    assert [
+        name for name, modules in outside.items() if any(in_any(m, ours("testing")) for m in modules)
+    ] == []
 
 
 def test_no_import_is_circular():

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from airflow_provider_atai.emulator.settings import API_PREFIX, DEFAULT_API_KEY, HOW_TO_INSTALL
+from airflow_provider_atai.emulator.settings import API_PREFIX, DEFAULT_API_KEY, HOW_TO_INSTALL, LONGEST
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     try:
         listening = listen(options.host, options.port)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         print(f"atai-emulator: cannot listen on {options.host}:{options.port}: {error}", file=sys.stderr)
         return 1
     # The server shuts down on both signals and raises them again, which must not skip the cleanup.
@@ -66,8 +66,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _positive(text: str) -> float:
     value = float(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError("must be more than 0")
+    # Not a number compares as false.
+    if not 1 / LONGEST <= value <= LONGEST:
+        raise argparse.ArgumentTypeError(f"must be more than 0, and at most {LONGEST:g}")
     return value
 
 

@@ -9,12 +9,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from airflow_provider_atai.emulator.settings import LARGEST_INTEGER, Count, Duration
 from airflow_provider_atai.emulator.store import Store
 
 Effect = Literal["answer", "drop_before", "drop_after", "drop_midway", "truncate", "merge", "delay"]
 BodyKind = Literal[
     "errors", "detail", "detail_list", "old_error", "html", "empty", "json", "url_expired", "token_expired"
 ]
+# What a header can hold.
+_HeaderText = Annotated[str, Field(pattern=r"^[ -~]*$")]
 _Method = Literal["*", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -33,7 +36,7 @@ class FaultRule(BaseModel):
     :param count: how many requests to hit after those; None for all.
     :param effect: what happens; ``docs/emulator.md`` lists the effects and the kinds of ``body``.
     :param status: the HTTP status of ``answer``. Default: 403 for ``url_expired``, 400 for ``token_expired``,
-        else 503.
+        else 503. HTTP has no body for 204 and 304, so such an answer has none.
     :param body: the shape of the body of ``answer``.
     :param content: any JSON; an object for ``merge``.
     :param code: the error's code in ``errors`` and ``old_error``.
@@ -46,16 +49,16 @@ class FaultRule(BaseModel):
 
     method: Annotated[_Method, BeforeValidator(_upper_case)] = "*"
     path: str = "**"
-    skip: int = Field(0, ge=0)
-    count: int | None = Field(1, ge=1)
+    skip: Count = 0
+    count: Annotated[int, Field(ge=1, le=LARGEST_INTEGER)] | None = 1
     effect: Effect = "answer"
     status: int | None = Field(None, ge=200, le=599)
     body: BodyKind = "errors"
     content: Any = None
     code: str = "internal_logic_error"
     message: str = "The emulator was told to answer this"
-    retry_after: int | float | str | None = None
-    delay: float = Field(0, ge=0)
+    retry_after: int | float | _HeaderText | None = None
+    delay: Duration = 0
 
     @field_validator("path")
     @classmethod

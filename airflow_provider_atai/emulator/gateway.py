@@ -18,6 +18,8 @@ from airflow_provider_atai.emulator.state import Emulator
 
 _JSON = "application/json"
 _LARGEST_LOGGED_BODY = 1024 * 1024
+# HTTP has no body for these. The server would break off in the middle of sending one.
+_WITHOUT_BODY = (204, 304)
 
 DropConnection = Callable[[Scope], None]
 
@@ -111,9 +113,12 @@ class _Answer:
         """Send it, perhaps with another body. ``more`` keeps the Content-Length and leaves it unfinished."""
         sent = self.body if body is None else body
         headers = self.headers
+        if self.status in _WITHOUT_BODY:
+            sent, more = b"", False
         if not more:
             headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
-            headers.append((b"content-length", str(len(sent)).encode()))
+            if self.status not in _WITHOUT_BODY:
+                headers.append((b"content-length", str(len(sent)).encode()))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": sent, "more_body": more})
 

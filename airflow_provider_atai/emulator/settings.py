@@ -19,8 +19,13 @@ KNOWN_MODELS = (DEFAULT_MODEL, "Newton::c2_4_3b_251215dfe6a746")
 # The largest integer that the database can hold.
 LARGEST_INTEGER = 2**63 - 1
 
+# 31 years. The job clock stays a finite number, however often it is moved by as much.
+LONGEST = 1e9
+
+Scale = Annotated[float, Field(ge=1 / LONGEST, le=LONGEST)]
+Duration = Annotated[float, Field(ge=0, le=LONGEST)]
+Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 _Bytes = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
-_Duration = Annotated[float, Field(ge=0)]
 
 
 class Switches(BaseModel):
@@ -45,10 +50,10 @@ class Switches(BaseModel):
     """What stop and cancel answer for a terminal job: 409, or its record."""
     stop_finalizing: Literal["stopping", "conflict", "ignored"] = "stopping"
     """What stop does in FINALIZING: stops the job; answers 409; or answers its record and changes nothing."""
-    file_ids: Literal["echoed", "resolved"] = "echoed"
+    file_ids: Literal["resolved", "echoed"] = "resolved"
     """
-    Whether a job's record shows file ids as they were sent, and only file names are valid; or resolves them
-    to names, and file uids are valid too.
+    Whether a job's record resolves file ids to names, and file uids are valid too; or shows them as they
+    were sent, and only file names are valid.
     """
     required_splits: Literal["none", "train", "train_and_eval"] = "train"
     """The splits that a job's datasets must include."""
@@ -76,8 +81,10 @@ class Switches(BaseModel):
     """The body of a 401: a detail text, or the documented envelope."""
     not_found_errors: Literal["errors", "detail"] = "errors"
     """The body of a 404: the documented envelope, or a detail text."""
-    part_number_base: Literal[0, 1] = 0
+    part_number_base: Literal[1, 0] = 1
     """The number of the first part of an upload."""
+    part_content_type: Literal["accepted", "refused"] = "accepted"
+    """Whether a part's URL takes a Content-Type header: its signature covers the host alone, or that too."""
     part_size: _Bytes = 419_430_400
     """Bytes in a part of a direct upload."""
     presigned_url_seconds: Annotated[float, Field(ge=-1e9, le=1e9)] = 3600
@@ -89,7 +96,7 @@ class Switches(BaseModel):
     """
     direct_max_bytes: _Bytes = 250_000_000_000
     """The largest file of a direct upload."""
-    proxy_max_bytes: Annotated[int, Field(ge=1)] = 512_000_000
+    proxy_max_bytes: _Bytes = 512_000_000
     """The largest file of POST /files and POST /files/base64, in bytes as they are sent."""
     proxy_application_json: Literal["accepted", "refused"] = "accepted"
     """Whether POST /files takes files declared as application/json."""
@@ -100,16 +107,16 @@ class Life(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    registered: _Duration = 5
-    starting: _Duration = 20
-    running: Annotated[float, Field(gt=0)] = 600
-    finalizing: _Duration = 15
-    stopping: _Duration = 5
+    registered: Duration = 5
+    starting: Duration = 20
+    running: Annotated[float, Field(gt=0, le=LONGEST)] = 600
+    finalizing: Duration = 15
+    stopping: Duration = 5
     # Checkpoints over the whole of RUNNING, and training steps between two of them.
-    checkpoints: Annotated[int, Field(ge=1)] = 5
-    checkpoint_steps: Annotated[int, Field(ge=1)] = 200
+    checkpoints: Annotated[int, Field(ge=1, le=10_000)] = 5
+    checkpoint_steps: Annotated[int, Field(ge=1, le=10**9)] = 200
     # Until a file is ingested and its attributes are known.
-    ingest: _Duration = 2
+    ingest: Duration = 2
 
 
 class Conditions(Protocol):

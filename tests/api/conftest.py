@@ -178,7 +178,7 @@ def free_port():
 
 @pytest.fixture
 def api(atai_emulator, naps):
-    """The file calls on an emulator that uses parts of 6 bytes."""
-    atai_emulator.set_switches(part_size=PART_SIZE)
+    """The file calls on an emulator that uses parts of 6 bytes, and numbers them by their place."""
+    atai_emulator.set_switches(part_size=PART_SIZE, part_number_base=0)
     with AtaiClient(base_url=atai_emulator.base_url, api_key=atai_emulator.api_key, max_attempts=3) as client:
         yield FilesApi(client)

@@ -90,8 +90,8 @@ class TestEmulator:
     def test_part_urls_come_in_the_order_asked_for(self, api, atai_emulator):
         atai_emulator.set_switches(part_size=3)
         session = api.initiate(filename="a.csv", file_type="text/csv", num_bytes=8)
-        fresh = api.part_urls(session.upload_id, [2, 0])
-        assert [(part.part_number, part.offset, part.length) for part in fresh] == [(2, 6, 2), (0, 0, 3)]
+        fresh = api.part_urls(session.upload_id, [3, 1])
+        assert [(part.part_number, part.offset, part.length) for part in fresh] == [(3, 6, 2), (1, 0, 3)]
 
     def test_delete_and_abort_free_the_name(self, api):
         self.store(api, "a.csv")

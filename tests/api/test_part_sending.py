@@ -237,7 +237,7 @@ def test_a_failure_stops_a_part_that_waits_for_a_retry(atai_emulator, monkeypatc
 
     replace_sleep(monkeypatch, sleep)
     atai_emulator.set_switches(part_size=10)
-    atai_emulator.add_fault(method="PUT", path="/_storage/*/0", effect="answer", status=503, count=99)
+    atai_emulator.add_fault(method="PUT", path="/_storage/*/1", effect="answer", status=503, count=99)
     with AtaiClient(
         base_url=atai_emulator.base_url, api_key=atai_emulator.api_key, max_attempts=50
     ) as client:

@@ -67,7 +67,16 @@ def test_data_dir_in_use_is_reported_in_one_line_and_left_alone(start_emulator, 
     assert first("GET", "/files/download/train.jsonl").status_code == 200
 
 
-@pytest.mark.parametrize("arguments", [["--time-scale", "0"], ["--time-scale", "-1"], ["--port", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--time-scale", "0"],
+        ["--time-scale", "-1"],
+        ["--time-scale", "nan"],
+        ["--time-scale", "1e300"],
+        ["--port", "x"],
+    ],
+)
 def test_senseless_arguments_are_refused(arguments):
     with pytest.raises(SystemExit) as ended:
         main(arguments)

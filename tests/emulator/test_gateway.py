@@ -213,3 +213,27 @@ def test_dropped_connection_sends_nothing_at_all(service):
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         connection.getresponse()
     connection.close()
+
+
+@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("body", get_args(BodyKind))
+def test_status_without_a_body_is_answered_without_one(service, caplog, status, body):
+    service.control.add_fault(status=status, body=body)
+    answer = service("GET", JOBS)
+    assert (answer.status_code, answer.content) == (status, b"")
+    # The connection is still good for the next request.
+    assert service("GET", JOBS).status_code == 200
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize("effect", ["merge", "truncate", "drop_midway", "delay"])
+def test_changed_answer_without_a_body_disturbs_nothing(service, caplog, effect):
+    """Two rules cannot hit one request, so the answer without a body is that of an abort."""
+    service.control.add_fault(effect=effect, content={"a": 1}, path="/files/uploads/*/abort")
+    path = f"/files/uploads/{service.initiate()['upload_id']}/abort"
+    try:
+        assert service("POST", path).status_code == 200
+    except requests.ConnectionError:
+        assert effect == "drop_midway"
+    assert service("GET", JOBS).status_code == 200
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -70,7 +70,7 @@ def uploaded(data_dir, part_size):
     upload_id = begun(emulator, org)
     tokens = {
         number: receive(emulator, upload_id, number, CONTENT[offset : offset + part_size])
-        for number, offset in enumerate(range(0, 12, part_size))
+        for number, offset in enumerate(range(0, 12, part_size), 1)
     }
     return emulator, org, upload_id, tokens
 
@@ -110,8 +110,8 @@ def test_kill_after_initiate_leaves_an_upload_that_takes_its_parts(tmp_path, mon
 
     emulator, org = started(tmp_path)
     upload_id = begun(emulator, org, resume=True)
-    token = receive(emulator, upload_id, 0, CONTENT)
-    asyncio.run(emulator.uploads.complete(emulator.uploads.open(org, upload_id), {0: token}))
+    token = receive(emulator, upload_id, 1, CONTENT)
+    asyncio.run(emulator.uploads.complete(emulator.uploads.open(org, upload_id), {1: token}))
     assert emulator.files.content(org, "a.txt").read_bytes() == CONTENT
     emulator.store.close()
 
@@ -120,7 +120,7 @@ def test_kill_while_a_part_is_sent_again_leaves_the_first_intact(tmp_path, monke
     emulator, org, upload_id, tokens = uploaded(tmp_path, 12)
     killed_at(emulator, monkeypatch, lambda statement, _: statement.startswith("INSERT INTO upload_parts"))
     with pytest.raises(KilledError):
-        receive(emulator, upload_id, 0, b"other bytes!")
+        receive(emulator, upload_id, 1, b"other bytes!")
     emulator.store.close()
 
     emulator, org = started(tmp_path)

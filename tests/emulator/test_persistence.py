@@ -53,7 +53,7 @@ def test_everything_survives_a_kill(start_emulator, make_service, tmp_path):
     assert service("GET", "/files/download/train.jsonl").content == b"0123456789ab"
     assert [service("GET", "/fine-tune/jobs").status_code for _ in range(2)] == [503, 200]
     resumed = service.initiate("half.jsonl", 12, resume_if_started=True)
-    assert [part["part_number"] for part in resumed["parts"]] == [1, 2]
+    assert [part["part_number"] for part in resumed["parts"]] == [2, 3]
     tokens = [service.put_part(part, b"0123456789ab") for part in resumed["parts"]]
     done = service("POST", f"/files/uploads/{half['upload_id']}/complete", json={"parts": tokens})
     assert done.status_code == 200, done.text

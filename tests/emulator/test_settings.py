@@ -75,7 +75,7 @@ def extra_fields(service):
     body = {"filename": "b.txt", "num_bytes": 2, "file_type": "text/plain", "odd": 1}
     statuses.append(service("POST", "/files/uploads/initiate", json=body).status_code)
     for call, body in (
-        ("parts/urls", {"part_numbers": [0], "odd": 1}),
+        ("parts/urls", {"part_numbers": [1], "odd": 1}),
         ("parts/checkpoint", {"parts": [part | {"odd": 1}]}),
         ("complete", {"parts": [part], "odd": 1}),
     ):
@@ -156,6 +156,11 @@ def part_number_base(service):
     return [part["part_number"] for part in service.initiate(num_bytes=12)["parts"]]
 
 
+def part_content_type(service):
+    (part,) = service.initiate(num_bytes=2)["parts"]
+    return requests.put(part["url"], b"ab", headers={"Content-Type": "text/csv"}, timeout=30).status_code
+
+
 def part_size(service):
     upload = service.initiate(num_bytes=500 * 1024**2)
     return [part["length"] for part in upload["parts"]][:3]
@@ -201,8 +206,8 @@ POSITIONS: list[tuple[Callable[[Any], Any], Any, Any]] = [
     (stop_finalizing, "stopping", (200, "STOPPING", "STOPPED")),
     (stop_finalizing, "conflict", (409, None, "COMPLETED")),
     (stop_finalizing, "ignored", (200, "FINALIZING", "COMPLETED")),
-    (file_ids, "echoed", [["train.jsonl"], False]),
     (file_ids, "resolved", [["train.jsonl"], ["train.jsonl"]]),
+    (file_ids, "echoed", [["train.jsonl"], False]),
     (required_splits, "none", (True, True, True)),
     (required_splits, "train", (False, True, True)),
     (required_splits, "train_and_eval", (False, False, True)),
@@ -232,6 +237,8 @@ POSITIONS: list[tuple[Callable[[Any], Any], Any, Any]] = [
     (not_found_errors, "detail", (404, ["detail"])),
     (part_number_base, 0, [0, 1, 2]),
     (part_number_base, 1, [1, 2, 3]),
+    (part_content_type, "accepted", 200),
+    (part_content_type, "refused", 403),
     (part_size, 419_430_400, [419_430_400, 104_857_600]),
     (part_size, 262_144_000, [262_144_000, 262_144_000]),
     (presigned_url_seconds, 3600.0, (200, False)),
@@ -275,6 +282,7 @@ def test_every_switch_is_tested_in_its_default_position_and_another():
         {"presigned_url_seconds": -1e12},
         {"part_size": 2**63},
         {"direct_max_bytes": 2**63},
+        {"proxy_max_bytes": 2**63},
     ],
 )
 def test_unknown_switch_or_position_is_refused(service, changes):

@@ -6,9 +6,12 @@ import os
 import runpy
 import subprocess
 import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import time_machine
 
 from tests.harness.airflow_names import ParamValidationError
 
@@ -44,6 +47,29 @@ def test_every_file_imports(dag_bag):
 def test_scheduled_retraining_never_trains_twice_at_once(dag_bag):
     dag = dag_bag.dags["atai_scheduled_retraining"]
     assert (dag.max_active_runs, dag.catchup) == (1, False)
+
+
+@pytest.mark.skipif(
+    version("apache-airflow") < "3", reason="Airflow 2 always starts a run for the last Monday"
+)
+@pytest.mark.parametrize(
+    ("now", "first"),
+    [
+        (datetime(2026, 11, 22, 12), datetime(2026, 11, 23, 3)),
+        (datetime(2026, 11, 23, 2, 59), datetime(2026, 11, 23, 3)),
+        # The scheduler is a little late.
+        (datetime(2026, 11, 23, 3, 5), datetime(2026, 11, 23, 3)),
+        (datetime(2026, 11, 23, 3, 15), datetime(2026, 11, 30, 3)),
+        (datetime(2026, 11, 25, 12), datetime(2026, 11, 30, 3)),
+    ],
+)
+def test_unpausing_scheduled_retraining_starts_no_run_of_the_past(dag_bag, now, first):
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    stored = DagSerialization.serialize_dag(dag_bag.dags["atai_scheduled_retraining"])
+    with time_machine.travel(now.replace(tzinfo=UTC), tick=False):
+        run = DagSerialization.deserialize_dag(stored).next_dagrun_info(last_automated_run_info=None)
+    assert run.run_after == first.replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

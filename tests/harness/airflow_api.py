@@ -78,6 +78,10 @@ class AirflowApi:
         """Return the state of a DAG run."""
         return str(self.request("GET", "dags", dag_id, "dagRuns", run_id)["state"])
 
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """Return all runs of a DAG."""
+        return list(self.request("GET", "dags", dag_id, "dagRuns")["dag_runs"])
+
     def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
         """Return a DAG run's task instances by task id, or ``task_id[map_index]`` if mapped."""
         answer = self.request("GET", "dags", dag_id, "dagRuns", run_id, "taskInstances")

@@ -13,8 +13,8 @@ from unittest import mock
 import time_machine
 
 from airflow_provider_atai.api import response_body, watchdog
+from airflow_provider_atai.testing.travelling_loop import TravellingLoop
 from tests.harness.clock import REAL_MONOTONIC, Clock, in_real_time
-from tests.harness.travelling_loop import TravellingLoop
 
 REAL_TIME = SimpleNamespace(monotonic=REAL_MONOTONIC)
 
@@ -25,7 +25,7 @@ def time_travel(start: datetime) -> Iterator[Clock]:
     real_loop = asyncio.events.new_event_loop
 
     def new_event_loop() -> asyncio.AbstractEventLoop:
-        return real_loop() if in_real_time() else TravellingLoop(clock)
+        return real_loop() if in_real_time() else TravellingLoop(clock.sleep)
 
     with ExitStack() as stack:
         clock = Clock(stack.enter_context(time_machine.travel(start, tick=False)))

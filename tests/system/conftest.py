@@ -64,6 +64,8 @@ def system(tmp_path_factory):
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
             "ATAI_TEST_GATE": str(home / "gate"),
+            # Scheduled DAGs are scheduled, so that an unpaused one shows every run that it gets.
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",
         }
         airflow = AirflowProcesses(processes, home / "airflow", dags, settings)
         api = airflow.start()

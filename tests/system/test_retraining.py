@@ -54,6 +54,9 @@ def test_retraining_uploads_creates_waits_in_the_triggerer_and_hands_over(system
     assert "COMPLETED" in log
     assert job["inference_config_path"] in log
 
+    # Unpausing has started no run for the last Monday.
+    assert [run["dag_run_id"] for run in api.runs(DAG_ID)] == [run_id]
+
     _assert_key_is_in_no_log(system)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sqlite3
 from collections.abc import Callable
@@ -158,7 +159,12 @@ def read_attributes(path: Path, file_type: str) -> dict[str, Any]:
     if file_type != "text/csv":
         return {}
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        headers = next(csv.reader(file), [])
+        start = io.StringIO(file.read(_CHUNK), newline="")
+    try:
+        headers = next(csv.reader(start), [])
+    except csv.Error:
+        # Such as a field of more than 128 KiB.
+        return {}
     with path.open("rb") as file:
         lines, last = 0, b"\n"
         while chunk := file.read(_CHUNK):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from airflow_provider_atai.emulator.settings import Life
+from airflow_provider_atai.emulator.settings import Duration, Life
 
 
 class JobStatus(StrEnum):
@@ -45,8 +45,8 @@ class Outcome(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     status: Annotated[str, Field(min_length=1)] = "COMPLETED"
-    at: Annotated[float, Field(ge=0)] | str | None = None
-    for_seconds: Annotated[float, Field(ge=0)] | None = None
+    at: Duration | str | None = None
+    for_seconds: Duration | None = None
     inference_config: bool | None = None
 
 

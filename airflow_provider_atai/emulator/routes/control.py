@@ -14,8 +14,9 @@ from airflow_provider_atai.emulator.clock import real_now
 from airflow_provider_atai.emulator.faults import FaultRule
 from airflow_provider_atai.emulator.jobs.life_cycle import Outcome
 from airflow_provider_atai.emulator.jobs.rows import record_of
-from airflow_provider_atai.emulator.settings import API_PREFIX, CONTROL_PREFIX
+from airflow_provider_atai.emulator.settings import API_PREFIX, CONTROL_PREFIX, Count, Duration, Scale
 from airflow_provider_atai.emulator.state import Emulator
+from airflow_provider_atai.emulator.strict_input import StrictJsonRoute
 
 
 # EmulatorControl says what the fields of the bodies mean.
@@ -24,9 +25,9 @@ class _Strict(BaseModel):
 
 
 class _ClockChange(_Strict):
-    scale: float | None = Field(None, gt=0)
+    scale: Scale | None = None
     paused: bool | None = None
-    advance: float = Field(0, ge=0)
+    advance: Duration = 0
 
 
 class _OutcomeChange(_Strict):
@@ -37,12 +38,12 @@ class _OutcomeChange(_Strict):
 
 class _ApiKeyChange(_Strict):
     api_key: str = Field(min_length=1)
-    organisation: int = Field(0, ge=0)
+    organisation: Count = 0
 
 
 def control_router(emulator: Emulator) -> APIRouter:
     """Return the routes under ``/_emulator``."""
-    router = APIRouter(prefix=CONTROL_PREFIX)
+    router = APIRouter(prefix=CONTROL_PREFIX, route_class=StrictJsonRoute)
     _add_settings(router, emulator)
     _add_behaviour(router, emulator)
     _add_inspection(router, emulator)
@@ -105,7 +106,7 @@ def _add_behaviour(router: APIRouter, emulator: Emulator) -> None:
         return JSONResponse({"id": emulator.faults.add(rule)})
 
     @router.delete("/faults")
-    async def clear_faults(fault_id: int | None = None) -> JSONResponse:
+    async def clear_faults(fault_id: Count | None = None) -> JSONResponse:
         emulator.faults.remove(fault_id)
         return JSONResponse({})
 

@@ -26,7 +26,7 @@ def storage_router(emulator: Emulator) -> APIRouter:
     @router.put("/{upload_id}/{part_number}")
     async def put_part(request: Request, upload_id: str, part_number: int) -> Response:
         folder = uploads.incoming(upload_id)
-        refusal = _refusal(request, emulator.secret, upload_id, part_number)
+        refusal = _refusal(request, emulator, upload_id, part_number)
         if refusal is not None or folder is None:
             return refusal or _error(*_NO_SUCH_UPLOAD)
         content = folder / f"incoming-{uuid.uuid4().hex}"
@@ -40,19 +40,22 @@ def storage_router(emulator: Emulator) -> APIRouter:
             return Response(status_code=400)
         finally:
             content.unlink(missing_ok=True)
-        return Response(status_code=200, headers={"ETag": f'"{etag}"'})
+        response = Response(status_code=200)
+        # Spelled as storage does it: shell scripts look for it so. Starlette would write it in lower case.
+        response.raw_headers.append((b"ETag", f'"{etag}"'.encode()))
+        return response
 
     return router
 
 
-def _refusal(request: Request, secret: str, upload_id: str, part_number: int) -> Response | None:
+def _refusal(request: Request, emulator: Emulator, upload_id: str, part_number: int) -> Response | None:
     expires = request.query_params.get(EXPIRES, "")
     signature = request.query_params.get(SIGNATURE, "")
     if "authorization" in request.headers:
         return _error(400, "InvalidArgument", "Only one auth mechanism allowed")
-    if not is_signed(secret, upload_id, part_number, expires, signature):
+    if not is_signed(emulator.secret, upload_id, part_number, expires, signature):
         return _error(403, "SignatureDoesNotMatch", "The request signature does not match.")
-    if "content-type" in request.headers:
+    if "content-type" in request.headers and emulator.switches.part_content_type == "refused":
         return _error(403, "SignatureDoesNotMatch", "The URL was signed without a Content-Type.")
     if real_now() >= float(expires):
         return _error(403, "AccessDenied", "Request has expired")

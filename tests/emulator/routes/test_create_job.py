@@ -140,9 +140,11 @@ def test_unknown_file_is_reported_before_a_duplicate_id(service):
     assert service.create(id="mine", file_id="no-such.jsonl").status_code == 400
 
 
-def test_file_uid_is_not_accepted_as_file_id(service):
+def test_file_uid_is_resolved_to_the_files_name(service):
+    """As in the documented example, where the answer names a file that the request names by its id."""
     uid = service.upload()
-    assert service.create(file_id=uid).status_code == 400
+    (dataset,) = service.create(file_id=uid).json()["config"]["datasets"]
+    assert dataset["file_ids"] == ["train.jsonl"]
 
 
 def test_files_of_another_organisation_are_unknown(start_emulator, service):

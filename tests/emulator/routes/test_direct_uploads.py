@@ -36,9 +36,9 @@ def test_initiate_answers_the_fields_of_both_generations(small_parts):
         "is_resume": False,
     }
     assert [(part["part_number"], part["offset"], part["length"]) for part in parts] == [
-        (0, 0, 5),
-        (1, 5, 5),
-        (2, 10, 2),
+        (1, 0, 5),
+        (2, 5, 5),
+        (3, 10, 2),
     ]
     assert {part["expires_at"] for part in parts} == {expires_at}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", expires_at)
@@ -144,7 +144,7 @@ def test_resume_lists_the_parts_without_a_checkpoint(small_parts):
     resumed = small_parts.initiate("a.jsonl", len(CONTENT), resume_if_started=True)
     assert (resumed["upload_id"], resumed["is_resume"]) == (first["upload_id"], True)
     assert (resumed["total_bytes"], resumed["num_parts"]) == (12, 3)
-    assert [part["part_number"] for part in resumed["parts"]] == [0, 2]
+    assert [part["part_number"] for part in resumed["parts"]] == [1, 3]
     missing = complete(small_parts, resumed, [tokens[0]])
     assert (missing.status_code, small_parts.code_of(missing)) == (400, "missing_parameter")
     assert complete(small_parts, resumed, [tokens[0], tokens[2]]).status_code == 200
@@ -179,13 +179,13 @@ def test_resume_without_an_unfinished_upload_begins_a_new_one(service):
 def test_fresh_urls_come_in_the_order_of_the_request(small_parts):
     upload = small_parts.initiate(num_bytes=12)
     path = f"/files/uploads/{upload['upload_id']}/parts/urls"
-    parts = small_parts("POST", path, json={"part_numbers": [2, 0, 2]}).json()["parts"]
-    assert [part["part_number"] for part in parts] == [2, 0, 2]
+    parts = small_parts("POST", path, json={"part_numbers": [3, 1, 3]}).json()["parts"]
+    assert [part["part_number"] for part in parts] == [3, 1, 3]
     assert list(parts[0]) == ["part_number", "url", "offset", "length", "expires_at"]
     assert requests.put(parts[0]["url"], data=b"ab", timeout=30).status_code == 200
 
 
-@pytest.mark.parametrize("numbers", [[3], [-1], [0, 99], [], ["0"], None])
+@pytest.mark.parametrize("numbers", [[4], [0], [-1], [1, 99], [], ["1"], None])
 def test_fresh_urls_for_unknown_parts_are_refused(small_parts, numbers):
     upload = small_parts.initiate(num_bytes=12)
     path = f"/files/uploads/{upload['upload_id']}/parts/urls"
@@ -197,12 +197,13 @@ def test_fresh_urls_for_unknown_parts_are_refused(small_parts, numbers):
     ("tokens", "code"),
     [
         ([], "missing_parameter"),
-        ([{"part_number": 0, "part_token": "x"}], "invalid_parameter"),
         ([{"part_number": 1, "part_token": "x"}], "invalid_parameter"),
-        ([{"part_number": 0}], "missing_parameter"),
-        ([{"part_number": 0, "part_token": ""}], "invalid_parameter"),
-        ([{"part_number": "0", "part_token": "x"}], "invalid_parameter"),
-        ([{"part_number": 0, "part_token": "x"}, {"part_number": 0, "part_token": "y"}], "invalid_parameter"),
+        ([{"part_number": 2, "part_token": "x"}], "invalid_parameter"),
+        ([{"part_number": 10**30, "part_token": "x"}], "invalid_parameter"),
+        ([{"part_number": 1}], "missing_parameter"),
+        ([{"part_number": 1, "part_token": ""}], "invalid_parameter"),
+        ([{"part_number": "1", "part_token": "x"}], "invalid_parameter"),
+        ([{"part_number": 1, "part_token": "x"}, {"part_number": 1, "part_token": "y"}], "invalid_parameter"),
     ],
 )
 def test_refused_complete_leaves_the_upload_open(service, tokens, code):
@@ -215,7 +216,7 @@ def test_refused_complete_leaves_the_upload_open(service, tokens, code):
 
 def test_complete_refuses_a_part_that_was_never_sent(service):
     upload = service.initiate(num_bytes=2)
-    answer = complete(service, upload, [{"part_number": 0, "part_token": hashlib.md5(b"ab").hexdigest()}])
+    answer = complete(service, upload, [{"part_number": 1, "part_token": hashlib.md5(b"ab").hexdigest()}])
     assert (answer.status_code, service.code_of(answer)) == (400, "invalid_parameter")
 
 
@@ -236,7 +237,7 @@ def test_complete_refuses_wrong_part_sizes_even_if_their_sum_is_right(small_part
     ]
     answer = complete(small_parts, upload, tokens)
     assert (answer.status_code, small_parts.code_of(answer)) == (400, "invalid_file_size")
-    assert "Part 0 has 4 bytes; it should have 5" in answer.text
+    assert "Part 1 has 4 bytes; it should have 5" in answer.text
     assert small_parts.control.files() == []
 
 
@@ -272,8 +273,8 @@ def test_abort_frees_the_name(small_parts):
 
 
 CALLS = [
-    ("parts/urls", {"part_numbers": [0]}),
-    ("parts/checkpoint", {"parts": [{"part_number": 0, "part_token": "x"}]}),
+    ("parts/urls", {"part_numbers": [1]}),
+    ("parts/checkpoint", {"parts": [{"part_number": 1, "part_token": "x"}]}),
     ("complete", {"parts": []}),
     ("abort", {}),
 ]

@@ -50,6 +50,19 @@ def test_csv_attributes_of_unusual_files(service, content, rows, headers):
     assert (attributes["num_rows"], attributes["column_headers"]) == (rows, headers)
 
 
+@pytest.mark.parametrize("content", [b"a" * 200_000, b'"' + b"a\n" * 3_000_000], ids=["field", "no end"])
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "proxy"])
+def test_csv_whose_header_cannot_be_read_has_no_attributes(service, content, direct):
+    if direct:
+        service.upload("a.csv", content, "text/csv")
+    else:
+        assert service.post_file("a.csv", content, "text/csv").status_code == 200
+    service.control.advance(2)
+    metadata = service("GET", "/files/metadata/a.csv").json()
+    assert metadata["ingested"] is True
+    assert metadata["file_attributes"] == {"metadata_status": "extracted"}
+
+
 def test_delete_removes_the_file_and_frees_its_name(service):
     uid = service.upload("a b+c#d.jsonl")
     answer = service("DELETE", "/files/delete/a%20b+c%23d.jsonl")

@@ -1,0 +1,1 @@
+"""For tests of DAGs that use the provider: the pytest fixture ``run_dag``."""
