@@ -12,15 +12,9 @@ from airflow_provider_atai import retries
 from airflow_provider_atai.api.job_request import build_request, check_request
 from airflow_provider_atai.compat import task_state
 from airflow_provider_atai.compat.rendering import normalise_rendered
-from airflow_provider_atai.compat.sdk import (
-    AirflowFailException,
-    AirflowTaskTimeout,
-    BaseOperator,
-    deferrable_by_default,
-    log_of,
-)
+from airflow_provider_atai.compat.sdk import AirflowTaskTimeout, BaseOperator, deferrable_by_default, log_of
 from airflow_provider_atai.compat.task_store import kept_job, pushed_job, remember_job
-from airflow_provider_atai.errors import AtaiError, AtaiResponseError, PermanentError
+from airflow_provider_atai.errors import AtaiError, AtaiResponseError, FineTuneJobTimeoutError, PermanentError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
 from airflow_provider_atai.jobs import submission
 from airflow_provider_atai.jobs.arguments import check_at_parse_time, check_deferrable
@@ -29,14 +23,8 @@ from airflow_provider_atai.jobs.identity import TaskJob, jobs_of_task
 from airflow_provider_atai.jobs.kill import KillSwitch
 from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
 from airflow_provider_atai.operators.end_job import CancelFineTuneJobOperator, StopFineTuneJobOperator
+from airflow_provider_atai.waiting import on_worker
 from airflow_provider_atai.waiting.deadline import interval_of, seconds_of, wait_deadline
-from airflow_provider_atai.waiting.on_worker import (
-    LAST_LOOK_TOLERANCE,
-    last_look,
-    look_for_checkpoint,
-    utcnow,
-    wait_for_job,
-)
 from airflow_provider_atai.waiting.policy import DEFAULT_POLL_INTERVAL, Ending, WaitLimits
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_summary
@@ -195,7 +183,7 @@ class CreateFineTuneJobOperator(BaseOperator):
             # The timeout of a job that is ending may be what ends it.
             counts_from=None if is_ending else job.created_at,
             started_at=context["ti"].start_date,
-            now=utcnow(),
+            now=on_worker.utcnow(),
             timeout=seconds_of(self.timeout, "timeout"),
             execution_timeout=self.execution_timeout,
         )
@@ -217,7 +205,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         limits = WaitLimits(poll_interval=self.poll_interval, deadline=deadline, known_to_exist=True)
         watch = JobWatch(job.id, limits=limits, log=log_of(self))
         try:
-            return self._finish(context, wait_for_job(self.hook, watch), is_ending)
+            return self._finish(context, on_worker.wait_for_job(self.hook, watch), is_ending)
         except AirflowTaskTimeout:
             # A call has taken longer than our deadline comes before Airflow's.
             return self._finish(context, self._last_look(self.hook, job.id, tolerance=0))
@@ -240,11 +228,12 @@ class CreateFineTuneJobOperator(BaseOperator):
         broken = task_state.broken_deferral(next_method, next_kwargs)
         if broken is None:
             return super().resume_execution(next_method, next_kwargs, context)
-        job_id = pushed_job(context) or self._find(context, broken)
+        stored = (kept_job(context) or {}).get("id")
+        job_id = pushed_job(context) or stored or self._find(context, broken)
         self._switch.must_be(job_id)
         if broken.timed_out:
             # Airflow does not tell the trigger of its own timeout (apache/airflow#60517).
-            result = self._last_look(self.hook, job_id, tolerance=LAST_LOOK_TOLERANCE)
+            result = self._last_look(self.hook, job_id, tolerance=on_worker.LAST_LOOK_TOLERANCE)
             is_ending = bool((next_kwargs or {}).get("is_ending"))
             return self._finish(context, result, is_ending) or self._run(context)
         known = f"Fine-tune job {job_id} may still run and bill."
@@ -267,10 +256,7 @@ class CreateFineTuneJobOperator(BaseOperator):
             )
 
     def _find(self, context: Context, broken: task_state.BrokenDeferral) -> str:
-        """Return the id of a job that this try has not pushed as an XCom."""
-        kept = kept_job(context) or {}
-        if kept.get("id"):
-            return str(kept["id"])
+        """Return the id of a job that neither an XCom of this try nor the store names."""
         ids = [own.id for own in self._identify(context)[1]]
         retry = retries.look_first(reattach=self.reattach)
         try:
@@ -280,8 +266,10 @@ class CreateFineTuneJobOperator(BaseOperator):
             if not broken.timed_out:
                 raise AtaiResponseError(broken.describe(f"{known} {retry}")) from error
             self._switch.pull(self.hook, lambda: False, action=self.timeout_action)
-            known = f"{known} The log says what became of timeout_action."
-            raise AirflowFailException(f"The wait timed out. {known} The task is not retried.") from error
+            known = f"The wait timed out. {known} The log says what became of timeout_action."
+            known = f"{known} The task is not retried."
+            late = FineTuneJobTimeoutError(known, job_id=ids[0], status="never read")
+            raise retries.task_failure(late, final=True) from error
         # An id of the author's own may name anybody's job.
         if job is None or (self.job_id is not None and job.name != self.name):
             raise AtaiResponseError(broken.describe(f"No job of this task was found. {retry}"))
@@ -311,10 +299,9 @@ class CreateFineTuneJobOperator(BaseOperator):
         self._ti = context["ti"]
         self._switch.must_be(result.job_id)
         if is_ending and retries.starts_a_new_job(result.ending):
-            self.log.info("Job %s has ended: %s.", result.job_id, result.status)
             return None
         if self.accept_stopped:
-            result = look_for_checkpoint(self.hook, result)
+            result = on_worker.look_for_checkpoint(self.hook, result)
         if result.summary is not None:
             # Logged by the worker, since what a trigger logs can get lost (apache/airflow#70317).
             self.log.info("%s", describe_summary(result.summary))
@@ -338,4 +325,4 @@ class CreateFineTuneJobOperator(BaseOperator):
         return retries.task_failure(error, final=isinstance(error, PermanentError))
 
     def _last_look(self, hook: AtaiHook, job_id: str, *, tolerance: float) -> WaitResult:
-        return last_look(hook, job_id, tolerance=tolerance, known_to_exist=True, log=log_of(self))
+        return on_worker.last_look(hook, job_id, tolerance=tolerance, known_to_exist=True, log=log_of(self))
