@@ -24,10 +24,19 @@ from airflow_provider_atai.errors import (
 )
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
+from airflow_provider_atai.waiting.policy import Ending
+from airflow_provider_atai.waiting.result import WaitResult
 from tests.harness.datasets import store_dataset
 from tests.harness.task_instance import TaskInstance, TaskStateStore
 from tests.harness.task_life import TaskLife
 
+SUMMARY = {
+    "job_id": "job-1",
+    "status": "STOPPED",
+    "duration_seconds": None,
+    "metrics": None,
+    "inference_config_path": None,
+}
 MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferrable": {"deferrable": True}}
 if TRIGGERERS_RUN_WHOLE_TASKS:
     MODES["start_from_trigger"] = {"start_from_trigger": True}
@@ -161,13 +170,17 @@ def test_a_stopped_job_whose_metrics_cannot_be_read_is_polled_again(atai_emulato
     assert wait_for(job, mode, accept_stopped=True).state == "success"
 
 
-def test_a_worker_reads_the_metrics_that_the_trigger_could_not_read(atai_emulator, job, deferred):
+def test_a_worker_reads_the_metrics_that_the_trigger_could_not_read(atai_emulator, job):
     atai_emulator.set_outcome("STOPPED", job_id=job.id)
-    fault = atai_emulator.add_fault(
-        path="/fine-tune/jobs/*/metrics", effect="answer", status=503, skip=1, count=2
-    )
-    assert wait_for(job, deferred, accept_stopped=True).state == "success"
-    assert atai_emulator.fired(fault) == 2
+    atai_emulator.advance(3600)
+    event = WaitResult(Ending.STOPPED, job.id, status="STOPPED", summary=SUMMARY).to_event()
+    sensor = FineTuneJobSensor(task_id="wait", job_id=job.id, deferrable=True, accept_stopped=True)
+    context = {"ti": TaskInstance(task_id="wait")}
+    assert sensor.resume_execution("execute_complete", {"event": event}, context) == SUMMARY
+
+    atai_emulator.add_fault(path="/fine-tune/jobs/*/metrics", effect="answer", status=503, count=None)
+    with pytest.raises(FineTuneJobStoppedError, match="unclear whether it has a checkpoint"):
+        sensor.resume_execution("execute_complete", {"event": event}, context)
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])
