@@ -64,6 +64,7 @@ FIRST_300, LAST_300 = range(300), range(1000, 1300)
         (298, FIRST_300, {}, (2, 298, 2), (2, 298, 2)),
         (298, FIRST_300, {"cap": 100}, (3, 298, 2), (3, 298, 2)),
         (300, range(302), {"cap": 100}, (4, 300, 2), (4, 300, 2)),
+        (1298, range(1000, 1300), {"ignores": ["limit", "offset"]}, (1, 1298, 2), (1, 1298, 2)),
         # One has: its GET costs no more than another page.
         (299, FIRST_300, {}, (1, 299, 1), (1, 299, 1)),
         # Few jobs among many: no more lists than GETs.
