@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ class DagRunner:
         """
         if not hasattr(dag, "task_dict"):
             raise TypeError(f"run_dag takes a DAG, not {dag!r}. Call a function under @dag to make its DAG.")
-        with own_database(self._folder), self._time():
+        with own_database(self._folder), _signal_handler_kept(), self._time():
             _store(dag)
             return _finished(dag.test(run_conf=conf))
 
@@ -73,6 +74,17 @@ class DagRunner:
                 yield
             finally:
                 self._now = datetime.now(UTC)
+
+
+@contextmanager
+def _signal_handler_kept() -> Iterator[None]:
+    # Airflow 2 installs a handler of its own for each task, and leaves it there.
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is not before:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _store(dag: DAG) -> None:

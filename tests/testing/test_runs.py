@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -180,6 +181,12 @@ def test_the_configured_database_is_left_alone(run_dag, file):
     ):
         run_dag(dag)
     assert connected_to() == before
+
+
+def test_the_process_keeps_its_handler_of_signals(run_dag, file):
+    before = signal.getsignal(signal.SIGTERM)
+    assert run_dag(training(file, deferrable=True)).state == "success"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_only_the_threads_of_a_run_travel():
