@@ -107,7 +107,7 @@ def _take_key(trigger: FineTuneJobTrigger, *, api_key: str = "", **arguments: An
 def _skip_if_soft(sensor: FineTuneJobSensor, *arguments: Any) -> Any:
     try:
         return _finish_sensor(sensor, *arguments)
-    except AtaiError as error:
+    except (AtaiError, AirflowFailException) as error:
         if sensor.soft_fail:
             raise AirflowSkipException(str(error)) from error
         raise

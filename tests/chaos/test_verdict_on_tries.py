@@ -166,4 +166,5 @@ def test_several_waits_share_their_requests(requests_in_a_poll, broken):
     jobs = [record(f"a-{number}", "CANCELLED", changed=6000) for number in range(10)]
     crowd = Crowd(T0, T0 + timedelta(seconds=6000), interval=60, waits=10)
     log = [request("a-1", second=60 * poll) for poll in range(100) for _ in range(requests_in_a_poll)]
-    assert promises(plan, History(jobs=jobs, crowds=[crowd], log=log)) == broken
+    others = {job["id"] for job in jobs}
+    assert promises(plan, History(jobs=jobs, crowds=[crowd], log=log, strangers=others)) == broken
