@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tests.chaos.world import World
 
 
+_SHORTEST = 1.0
+
+
 class Company:
     """The neighbours of one life. Who has seen the end of its job waits no more."""
 
@@ -46,7 +49,7 @@ class Company:
             yield
             return
         began = self._clock.now
-        intervals = [one.arguments["poll_interval"] for one in self._left.values() if one.is_sound]
+        intervals = [one.arguments["poll_interval"] for one in self._left.values()]
         waits = [asyncio.create_task(self._wait(job_id)) for job_id in self._left]
         try:
             yield
@@ -54,7 +57,9 @@ class Company:
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-            crowd = Crowd(began, self._clock.now, min([interval, *intervals]), len(waits) + 1)
+            # A shorter interval counts as a second.
+            shortest = min(max(_SHORTEST, one) for one in [interval, *intervals] if one is not None)
+            crowd = Crowd(began, self._clock.now, shortest, len(waits) + 1)
             self._history.crowds.append(crowd)
 
     async def _wait(self, job_id: str) -> None:

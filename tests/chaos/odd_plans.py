@@ -84,7 +84,9 @@ def _company(plan: Plan, rng: Random) -> Plan:
     ]
     if rng.random() < 0.5:
         flaw = rng.choice(_FLAWS)
-        neighbours.append(Neighbour(rng.uniform(60, 2500), "COMPLETED", {"poll_interval": 60.0, **flaw}))
+        # Without a pause between polls, a long life would be nothing but requests.
+        running = rng.uniform(60, 2500) if flaw.get("poll_interval", 1) else rng.uniform(30, 150)
+        neighbours.append(Neighbour(running, "COMPLETED", {"poll_interval": 60.0, **flaw}))
     if rng.random() < 0.6:
         plan = replace(plan, rules=[], tampers_with_created_at=False)
     return _odd(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +11,19 @@ from types import SimpleNamespace
 from typing import Any
 
 from airflow_provider_atai.compat import task_state
-from airflow_provider_atai.compat.sdk import AirflowSkipException
-from airflow_provider_atai.errors import AtaiError
+from airflow_provider_atai.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow_provider_atai.errors import (
+    AtaiConfigurationError,
+    AtaiConnectionError,
+    AtaiError,
+    FineTuneJobCancelledError,
+    FineTuneJobFailedError,
+    FineTuneJobStoppedError,
+)
 from airflow_provider_atai.hooks.atai import AtaiHook
-from airflow_provider_atai.jobs import kill, submission
-from airflow_provider_atai.jobs.identity import job_ids
+from airflow_provider_atai.jobs import identity, kill, submission
+from airflow_provider_atai.jobs.ending import end_last_job
+from airflow_provider_atai.jobs.identity import job_ids, own_jobs
 from airflow_provider_atai.jobs.submission import find_job
 from airflow_provider_atai.operators import fine_tune
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
@@ -23,10 +32,12 @@ from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
 from airflow_provider_atai.waiting import policy, poller, watch
 from airflow_provider_atai.waiting.deadline import wait_deadline
 from airflow_provider_atai.waiting.policy import Ending, decide
+from airflow_provider_atai.waiting.poller import subscribe
 from airflow_provider_atai.waiting.result import WaitResult
 
 Patches = list[tuple[Any, str, Any]]
 
+_run_trigger, _error_of = FineTuneJobTrigger.run, WaitResult.error
 _serialize, _make_trigger = FineTuneJobTrigger.serialize, FineTuneJobTrigger.__init__
 _finish_sensor = FineTuneJobSensor._finish
 
@@ -96,10 +107,62 @@ def _take_key(trigger: FineTuneJobTrigger, *, api_key: str = "", **arguments: An
 def _skip_if_soft(sensor: FineTuneJobSensor, *arguments: Any) -> Any:
     try:
         return _finish_sensor(sensor, *arguments)
-    except AtaiError as error:
+    except (AtaiError, AirflowFailException) as error:
         if sensor.soft_fail:
             raise AirflowSkipException(str(error)) from error
         raise
+
+
+def _an_hour_too_early(**arguments: Any) -> Any:
+    deadline = wait_deadline(**arguments)
+    return deadline and deadline - timedelta(hours=1)
+
+
+def _retry_a_bad_end(sensor: FineTuneJobSensor, *arguments: Any) -> Any:
+    try:
+        return _finish_sensor(sensor, *arguments)
+    except AirflowFailException as error:
+        bad = FineTuneJobFailedError | FineTuneJobCancelledError | FineTuneJobStoppedError
+        if isinstance(error.__cause__, bad):
+            raise error.__cause__ from None
+        raise
+
+
+def _final_if_unread(seen: Any) -> Any:
+    if isinstance(seen, AtaiConnectionError) and seen.reason == "connection":
+        return AtaiConfigurationError(str(seen))
+    return seen
+
+
+def _active_at_the_deadline(given: Any, **known: Any) -> Any:
+    deadline = known["limits"].deadline
+    if not isinstance(given, AtaiError) and deadline is not None and known["now"] >= deadline:
+        given = replace(given, status="RUNNING")
+    return decide(given, **known)
+
+
+async def _fire_late(trigger: FineTuneJobTrigger) -> Any:
+    async for event in _run_trigger(trigger):
+        await asyncio.sleep(300)
+        yield event
+
+
+def _poll_alone(key: Any, *arguments: Any, **named: Any) -> Any:
+    return subscribe((key, object()), *arguments, **named)
+
+
+def _cancel_always(owner: Any, ids: Any, action: Any, **named: Any) -> None:
+    end_last_job(owner, ids, "cancel", **named)
+
+
+def _mute(result: WaitResult, *arguments: Any) -> Any:
+    error = _error_of(result, *arguments)
+    error.args = ("The wait has ended.",)
+    return error
+
+
+def _whoever_made_them(ids: Any, kept: Any, *, ids_are_chosen: bool) -> Any:
+    return own_jobs(ids, kept, ids_are_chosen=False)
 
 
 class _Unheard(Exception):  # noqa: N818
@@ -107,9 +170,20 @@ class _Unheard(Exception):  # noqa: N818
 
 
 SABOTAGE: dict[str, Patches] = {
+    "a deadline comes too early": [(fine_tune, "wait_deadline", _an_hour_too_early)],
+    "a sensor is tried again after a bad end": [(FineTuneJobSensor, "_finish", _retry_a_bad_end)],
+    "an unreadable connection is final": _deciding(_final_if_unread),
+    "a job that ends at the deadline is late": [(watch, "decide", _active_at_the_deadline)],
+    "a trigger fires late": [(FineTuneJobTrigger, "run", _fire_late)],
+    "each wait polls alone": [(triggers, "subscribe", _poll_alone)],
+    "every kill cancels": [(kill, "end_last_job", _cancel_always)],
+    "the job of an earlier try is left": [(submission, "end_superseded", lambda *_, **__: None)],
+    "a stopping job is adopted": [(submission, "can_only_end_without_model", lambda *_, **__: False)],
+    "an error says nothing": [(WaitResult, "error", _mute)],
+    "a job of somebody else is ended": [(identity, "own_jobs", _whoever_made_them)],
     "no look before the POST": [(submission, "find_job", lambda api, job_id: None)],
     "could not look means not there": [(submission, "find_job", _find_job_or_give_up)],
-    "another id in each try": [(fine_tune, "job_ids", _ids_of_the_moment)],
+    "another id in each try": [(identity, "job_ids", _ids_of_the_moment)],
     "a job that runs is not adopted": [(submission, "is_adopted", lambda status, **_: False)],
     "no look after a lost answer": [(submission, "_look_again", lambda *_, **__: None)],
     "a 409 is not adopted": [(submission, "AtaiConflictError", _Unheard)],
@@ -129,7 +203,7 @@ SABOTAGE: dict[str, Patches] = {
     "a deferred kill ignores kill_action": [
         (FineTuneJobTrigger, "serialize", _serialize_without_kill_action)
     ],
-    "a clear ends the job": [(fine_tune, "is_tried_again", lambda _: False)],
+    "a clear ends the job": [(task_state, "is_tried_again", lambda _: False)],
     "a drained worker ends the job": [(task_state, "_has_tries_left", lambda _: False)],
     "a restart cancels the job": [(FineTuneJobTrigger, "cleanup", _cancel_on_cleanup)],
     "an unknown status is an end": [

@@ -18,26 +18,54 @@ from airflow_provider_atai.triggers.fine_tune import FineTuneJobTrigger
 from airflow_provider_atai.waiting import poller
 from tests.chaos.lives import live_all
 from tests.chaos.sabotage import SABOTAGE
-from tests.chaos.verdict import DUPLICATE, ENDED, FALSE_GREEN, LEFT_RUNNING, LOST, OVERRUN
+from tests.chaos.verdict import (
+    BESIDE,
+    COSTLY,
+    DOOMED,
+    DUPLICATE,
+    EARLY,
+    ENDED,
+    FALSE_GREEN,
+    FALSE_RED,
+    GAVE_UP,
+    LATE,
+    LEFT_RUNNING,
+    OVERRUN,
+    SILENT,
+    STRANGERS,
+    USELESS_RETRY,
+    WRONG_ACTION,
+)
 from tests.harness.task_life import TaskLife
 
 # The seeds of lives that the sabotage spoils, and the promise that they break.
 NOTICED_BY_LIVES = {
     "no look before the POST": ([8, 18, 22, 31], DUPLICATE),
     "could not look means not there": ([81, 166, 201], DUPLICATE),
-    "another id in each try": ([2, 3, 5, 8], LOST),
+    "another id in each try": ([2, 3, 5, 8], DUPLICATE),
     "a job that runs is not adopted": ([3, 20, 24], DUPLICATE),
     "no look after a lost answer": ([18], DUPLICATE),
     "every end is a success": ([1, 2, 9], FALSE_GREEN),
     "STOPPED is always a success": ([16, 30, 49], FALSE_GREEN),
     "COMPLETED without a model is a success": ([2, 3, 100], FALSE_GREEN),
-    "a retry renews the deadline": ([3, 62], OVERRUN),
+    "a retry renews the deadline": ([140, 213], OVERRUN),
     "a restart renews the deadline": ([4, 8], OVERRUN),
     "a kill does nothing": ([20, 22, 26], LEFT_RUNNING),
     "a deferred kill ignores kill_action": ([20, 22, 26], LEFT_RUNNING),
     "a clear ends the job": ([22, 31, 43], ENDED),
     "a drained worker ends the job": ([13, 17, 18], ENDED),
     "a restart cancels the job": ([3, 4], ENDED),
+    "a deadline comes too early": ([6, 15], EARLY),
+    "a sensor is tried again after a bad end": ([9, 44], USELESS_RETRY),
+    "an unreadable connection is final": ([16, 36], GAVE_UP),
+    "a job that ends at the deadline is late": ([101], FALSE_RED),
+    "a trigger fires late": ([50, 88], LATE),
+    "each wait polls alone": ([559], COSTLY),
+    "every kill cancels": ([91, 178], WRONG_ACTION),
+    "an error says nothing": ([8, 118], SILENT),
+    "the job of an earlier try is left": ([125, 150], BESIDE),
+    "a stopping job is adopted": ([30, 357], DOOMED),
+    "a job of somebody else is ended": ([149], STRANGERS),
 }
 
 JOBS = "/fine-tune/jobs"
@@ -110,7 +138,7 @@ def check_a_failed_job_is_never_skipped(emulator, clock):
     emulator.set_outcome("FAILED")
     make_job()
     outcome = TaskLife(lambda: sense(soft_fail=True)).run_try()
-    assert (outcome.state, type(outcome.error)) == ("up_for_retry", FineTuneJobFailedError)
+    assert (outcome.state, type(outcome.error.__cause__)) == ("failed", FineTuneJobFailedError)
 
 
 def check_the_key_is_not_a_trigger_argument(emulator, clock):

@@ -163,7 +163,8 @@ def test_end_of_a_job_is_noticed_after_one_interval(ended, trouble, error, broke
 @pytest.mark.parametrize(("requests_in_a_poll", "broken"), [(3, []), (9, [COSTLY])])
 def test_several_waits_share_their_requests(requests_in_a_poll, broken):
     plan = plan_with(odd={"longest_page": 5})
-    jobs = [record(f"a-{number}", "CANCELLED") for number in range(10)]
+    jobs = [record(f"a-{number}", "CANCELLED", changed=6000) for number in range(10)]
     crowd = Crowd(T0, T0 + timedelta(seconds=6000), interval=60, waits=10)
     log = [request("a-1", second=60 * poll) for poll in range(100) for _ in range(requests_in_a_poll)]
-    assert promises(plan, History(jobs=jobs, crowds=[crowd], log=log)) == broken
+    others = {job["id"] for job in jobs}
+    assert promises(plan, History(jobs=jobs, crowds=[crowd], log=log, strangers=others)) == broken
