@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -44,6 +45,10 @@ def _make_airflow_home():
 
 
 AIRFLOW_HOME = _make_airflow_home()
+
+# A machine under load is no reason to fail: the examples are not timed.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Named here, not imported, so that nothing imports Airflow before it has its home.
 pytest_plugins = ["tests.harness.fixtures"]

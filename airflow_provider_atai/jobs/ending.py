@@ -11,6 +11,7 @@ from airflow_provider_atai.errors import (
     AtaiAuthenticationError,
     AtaiBadRequestError,
     AtaiConflictError,
+    AtaiGatewayRefusalError,
     AtaiNotFoundError,
     AtaiPermissionError,
 )
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 # Airflow kills a task, or gives up on a trigger, that takes too long to end: the last call must be short.
 _KILL_TIMEOUT = 10.0
 # Airflow 3 sends a SIGKILL five seconds after its SIGTERM. Asking for the task's state may take two of them.
-_SECONDS_TO_READ = 2.0
+SECONDS_TO_READ = 2.0
 
 JobAction = Literal["cancel", "stop", "leave"]
 ACTIONS: tuple[JobAction, ...] = ("cancel", "stop", "leave")
@@ -120,10 +121,10 @@ def _end(
     try:
         try:
             job = ask(owner.fine_tune)
-        except (AtaiAuthenticationError, AtaiPermissionError):
+        except (AtaiAuthenticationError, AtaiPermissionError, AtaiGatewayRefusalError):
             # The key may have been rotated while the job ran.
             owner.forget_connection()
-            job = ask(within(_SECONDS_TO_READ, lambda: owner.fine_tune) if killed else owner.fine_tune)
+            job = ask(within(SECONDS_TO_READ, lambda: owner.fine_tune) if killed else owner.fine_tune)
     except Exception as error:
         if isinstance(error, AtaiNotFoundError):
             return None, f"There is no job {job_id} to {action}."

@@ -17,7 +17,13 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from airflow_provider_atai.errors import TaskKilledError
-from airflow_provider_atai.jobs.ending import HasFineTuneApi, JobAction, end_last_job
+from airflow_provider_atai.jobs.ending import (
+    SECONDS_TO_READ,
+    HasFineTuneApi,
+    JobAction,
+    end_job,
+    end_last_job,
+)
 from airflow_provider_atai.jobs.identity import TaskJob
 
 _KILLED = "This task was killed while it was creating its fine-tune job."
@@ -45,16 +51,22 @@ class KillSwitch:
         self._log = log
         # One attribute, so that a kill in the middle of a change sees the old jobs or the new ones.
         self._jobs: tuple[TaskJob, ...] = ()
+        self._left_behind: tuple[TaskJob, ...] = ()
         # What the kill does to the job; None until there is a kill.
         self._end: Callable[[], None] | None = None
 
-    def may_be(self, jobs: Iterable[TaskJob]) -> None:
-        """Remember the jobs that may be the task's, in the order in which they are used."""
-        self._jobs = tuple(jobs)
+    def may_be(self, jobs: Iterable[TaskJob], left_behind: Iterable[TaskJob] = ()) -> None:
+        """
+        Remember the jobs that may be the task's.
+
+        :param jobs: in the order in which they are used.
+        :param left_behind: the jobs of earlier tries that this one is to end before it makes its own.
+        """
+        self._jobs, self._left_behind = tuple(jobs), tuple(left_behind)
 
     def must_be(self, job_id: str) -> None:
         """Remember the id of the task's job, which it has made or adopted."""
-        self._jobs = (TaskJob(job_id, job_id, made=True),)
+        self._jobs, self._left_behind = (TaskJob(job_id, job_id, made=True),), ()
 
     def before_post(self, job_id: str) -> None:
         """Let the task ask the service for a job with this id, or raise if the task was killed."""
@@ -78,6 +90,8 @@ class KillSwitch:
 
         :param action: what to do instead of the kill action.
         """
+        from airflow_provider_atai.compat.threads import within
+
         chosen = action or self._action
 
         def end() -> None:
@@ -86,16 +100,33 @@ class KillSwitch:
                 return
             if chosen != "leave" and not all(job.made for job in self._jobs):
                 self._log.warning(
-                    "This task was killed before the service had shown whose job %s is, so it was left "
+                    "This task ends before the service has shown whose job %s is, so it was left "
                     "alone. If there is such a job and it is this task's, it goes on running and billing: "
                     "%s it by hand.",
                     self._jobs[0].id,
                     chosen,
                 )
                 return
-            # The interrupted code may be in the middle of a call of the task's own hook, or of asking
-            # Airflow for the connection. A clone uses neither.
-            end_last_job(hook.clone(), [job.id for job in self._jobs], chosen, log=self._log)
+            job_ids, earlier = (
+                [job.id for job in self._jobs],
+                [job.id for job in self._left_behind if job.made],
+            )
+            try:
+                # The interrupted code may be in the middle of a call of the task's own hook, or hold a lock
+                # that reading the connection needs. A clone in another thread uses neither.
+                owner = within(SECONDS_TO_READ, hook.clone)
+            except Exception as error:
+                self._log.error(
+                    "The connection could not be read (%s), so nothing was done to this task's job. If there "
+                    "is one, it goes on running and billing: %s %s by hand.",
+                    error,
+                    chosen,
+                    ", ".join([*job_ids[:1], *earlier]),
+                )
+                return
+            end_last_job(owner, job_ids, chosen, log=self._log)
+            for job_id in earlier:
+                end_job(owner, job_id, chosen, log=self._log, killed=True)
 
         self._end = end
         end()

@@ -13,7 +13,7 @@ from airflow_provider_atai.datasets.files import check_file_id, inspect_file, su
 from airflow_provider_atai.datasets.store import DatasetStore
 from airflow_provider_atai.errors import AtaiError, AtaiNotFoundError, PermanentError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
-from airflow_provider_atai.retries import failing_at_once
+from airflow_provider_atai.retries import failing_at_once, telling_why
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +72,7 @@ class UploadDatasetOperator(BaseOperator):
         self.validate = validate
         self.atai_conn_id = atai_conn_id
 
+    @telling_why
     def execute(self, context: Context) -> dict[str, Any]:
         """Check all files, store the missing ones, and return the dataset."""
         what = "The dataset was not stored completely."
@@ -131,6 +132,7 @@ class DeleteDatasetOperator(BaseOperator):
         self.atai_conn_id = atai_conn_id
         self.ignore_missing = ignore_missing
 
+    @telling_why
     def execute(self, context: Context) -> None:
         """Delete what can be deleted, then report what could not."""
         with failing_at_once("Nothing was deleted.", final=ValueError):

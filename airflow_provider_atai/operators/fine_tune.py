@@ -170,12 +170,14 @@ class CreateFineTuneJobOperator(BaseOperator):
         """Return the id of the task's job, None if one that was STOPPING has ended and left no model."""
         self._resumed_for = None
         job = self._submit(context)
-        if self.do_xcom_push:
-            context["ti"].xcom_push(key="return_value", value=job.id)
-        self.job_page_url = push_link(context["ti"], self.hook.console_url(job.id))
         is_ending = submission.can_only_end_without_model(
             job.status, accept_stopped=self.accept_stopped, ids_are_chosen=self.job_id is not None
         )
+        # A job that is about to end is not the task's yet. Its absence also tells that after Airflow's own
+        # timeout, which leaves nothing else of the deferral.
+        if self.do_xcom_push and not is_ending:
+            context["ti"].xcom_push(key="return_value", value=job.id)
+        self.job_page_url = push_link(context["ti"], self.hook.console_url(job.id))
         if not self.wait_for_completion and not is_ending:
             return job.id
 
@@ -228,13 +230,13 @@ class CreateFineTuneJobOperator(BaseOperator):
         broken = task_state.broken_deferral(next_method, next_kwargs)
         if broken is None:
             return super().resume_execution(next_method, next_kwargs, context)
-        stored = (kept_job(context) or {}).get("id")
-        job_id = pushed_job(context) or stored or self._find(context, broken)
+        pushed = pushed_job(context)
+        job_id = pushed or (kept_job(context) or {}).get("id") or self._find(context, broken)
         self._switch.must_be(job_id)
         if broken.timed_out:
             # Airflow does not tell the trigger of its own timeout (apache/airflow#60517).
             result = self._last_look(self.hook, job_id, tolerance=on_worker.LAST_LOOK_TOLERANCE)
-            is_ending = bool((next_kwargs or {}).get("is_ending"))
+            is_ending = self.do_xcom_push and pushed is None
             return self._finish(context, result, is_ending) or self._run(context)
         known = f"Fine-tune job {job_id} may still run and bill."
         raise AtaiResponseError(broken.describe(f"{known} {retries.look_first(reattach=self.reattach)}"))
@@ -291,7 +293,7 @@ class CreateFineTuneJobOperator(BaseOperator):
             reattach=self.reattach,
             kept=TaskJob.from_store(kept_job(context)),
         )
-        self._switch.may_be(own)
+        self._switch.may_be(own, left_behind)
         return request, own, left_behind
 
     def _finish(self, context: Context, result: WaitResult, is_ending: bool = False) -> str | None:

@@ -72,7 +72,7 @@ def test_a_key_that_stays_refused_is_tried_twice(emulator, hook, rotated, killed
 def test_a_killed_worker_waits_a_moment_for_airflow_and_no_longer(emulator, hook, rotated, monkeypatch):
     rotated()
     hangs = threading.Event()
-    monkeypatch.setattr(ending, "_SECONDS_TO_READ", 0.01)
+    monkeypatch.setattr(ending, "SECONDS_TO_READ", 0.01)
     monkeypatch.setattr(BaseHook, "get_connection", lambda *_: hangs.wait(60))
     try:
         sentence = end_job(hook, "job-1", "cancel", log=LOG, killed=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from types import SimpleNamespace
 from unittest import mock
 
@@ -10,6 +11,7 @@ import pytest
 
 from airflow_provider_atai.errors import TaskKilledError
 from airflow_provider_atai.hooks.atai import AtaiHook
+from airflow_provider_atai.jobs import kill
 from airflow_provider_atai.jobs.identity import TaskJob
 from airflow_provider_atai.jobs.kill import KillSwitch
 from airflow_provider_atai.jobs.submission import submit_job
@@ -94,6 +96,16 @@ class TestPull:
         killed.must_be("job-1")
         pull(killed, hook)
         assert api.cancel.call_count == 1
+
+    def test_a_connection_that_hangs_while_it_is_read_holds_up_no_kill(self, monkeypatch, caplog):
+        monkeypatch.setattr(kill, "SECONDS_TO_READ", 0.05)
+        answers = threading.Event()
+        killed = switch()
+        killed.must_be("job-1")
+        pull(killed, SimpleNamespace(clone=answers.wait))
+        answers.set()
+        assert "no answer within 0.05 s" in caplog.text
+        assert "it goes on running and billing: cancel job-1 by hand" in caplog.text
 
     def test_an_unreachable_service_is_asked_once_and_raises_nothing(self, emulator, make):
         make("job-1")

@@ -11,12 +11,14 @@ from airflow_provider_atai.compat.sdk import AirflowFailException, AirflowTaskTi
 from airflow_provider_atai.errors import (
     AtaiResponseError,
     FineTuneJobNoModelError,
+    FineTuneJobStoppedError,
     FineTuneJobTimeoutError,
     FineTuneJobUnreachableError,
 )
 from airflow_provider_atai.operators.fine_tune import CreateFineTuneJobOperator
 from airflow_provider_atai.waiting.policy import Ending
 from airflow_provider_atai.waiting.result import WaitResult
+from tests.harness.airflow_names import TaskDeferred
 from tests.harness.task_instance import TaskInstance, TaskStateStore
 from tests.harness.task_life import TaskLife
 
@@ -227,6 +229,13 @@ class TestWithoutReattach:
         task.run_try()
         assert statuses(emulator) == [status, "REGISTERED"]
 
+    def test_a_kill_before_it_was_ended_ends_it_too(self, emulator):
+        life(reattach=False).run_try()
+        task = create(reattach=False)
+        task.pre_execute({"ti": TaskInstance(task_id="fine_tune", try_number=2)})
+        task.on_kill()
+        assert statuses(emulator) == ["CANCELLED"]
+
     def test_it_is_ended_before_the_next_one_is_made(self, emulator):
         task = life(reattach=False)
         task.run_try()
@@ -383,6 +392,29 @@ class TestAJobThatIsStopping:
         outcome = life(accept_stopped=True, **waits).run_try()
         assert (outcome.state, outcome.value) == ("success", first)
         assert len(emulator.jobs()) == 1
+
+    def test_the_next_generation_begins_also_if_no_triggerer_had_room_for_the_wait(self, emulator):
+        first = self.stop(emulator)
+        task = create(**TRIGGERER)
+        context = {"ti": TaskInstance(task_id="fine_tune", max_tries=1)}
+        with pytest.raises(TaskDeferred):
+            task.execute(context)
+        emulator.advance(600)
+        with pytest.raises(TaskDeferred) as deferred:
+            task.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+        assert deferred.value.kwargs["job_id"] == f"{first[:-1]}2"
+        assert statuses(emulator) == ["STOPPED", "REGISTERED"]
+
+    def test_a_job_that_is_stopped_meanwhile_is_followed_by_no_other(self, emulator):
+        task = create(**TRIGGERER)
+        context = {"ti": TaskInstance(task_id="fine_tune", max_tries=1)}
+        with pytest.raises(TaskDeferred) as deferred:
+            task.execute(context)
+        task.hook.fine_tune.stop(deferred.value.kwargs["job_id"])
+        emulator.advance(600)
+        with pytest.raises(FineTuneJobStoppedError):
+            task.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+        assert statuses(emulator) == ["STOPPED"]
 
     @waiting
     def test_a_job_of_the_authors_own_id_has_no_next_generation(self, emulator, waits):

@@ -659,10 +659,11 @@ class TestBrokenTrigger:
 
     def test_a_job_that_failed_meanwhile_fails_the_task_as_in_time(self, emulator):
         emulator.set_outcome("FAILED")
-        life().run_try()
+        ti = TaskInstance(task_id="fine_tune")
+        ti.xcom_push("return_value", life().run_try().value)
         emulator.advance(3600)
         with pytest.raises(FineTuneJobFailedError, match="starts a new job, which is paid for again"):
-            self.resume("Trigger timeout")
+            self.resume("Trigger timeout", ti)
         assert emulator.requests(method="PUT") == []
 
     def test_a_blip_at_the_last_look_decides_nothing(self, emulator):
