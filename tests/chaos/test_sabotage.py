@@ -65,7 +65,7 @@ NOTICED_BY_LIVES = {
     "an error says nothing": ([8, 118], SILENT),
     "the job of an earlier try is left": ([125, 150], BESIDE),
     "a stopping job is adopted": ([30, 357], DOOMED),
-    "a job of somebody else is ended": ([149], STRANGERS),
+    "a job of somebody else is ended": ([149, 836], STRANGERS),
 }
 
 JOBS = "/fine-tune/jobs"

@@ -125,7 +125,9 @@ END_OF_THE_FIRST = request("a-1/cancel", second=15, method="PUT")
     ("plan", "fields", "broken"),
     [
         (NEW_TRY, {"remembered": STORED}, [BESIDE]),
-        (NEW_TRY, {}, []),
+        (NEW_TRY, {}, [BESIDE]),
+        (NEW_TRY, {"changed_at": T0 + timedelta(seconds=8)}, []),
+        (plan_with(operator={"reattach": False}, odd={"makes_own_ids": True}), {}, []),
         (NEW_TRY, {"remembered": STORED, "log": [END_OF_THE_FIRST]}, []),
         (plan_with(operator={"reattach": False, "kill_action": "leave"}), {"remembered": STORED}, []),
         (PLAN, {"remembered": STORED, "changed_at": T0 + timedelta(seconds=8)}, [BESIDE]),

@@ -66,7 +66,7 @@ def jobs_beside(plan: Plan, history: History) -> Iterator[str]:
     """
     Find jobs that ran on beside a later one that the author wanted instead.
 
-    The earlier job has to be ended if it is known: it was stored, or the task's own try has made both.
+    The earlier job has to be ended if it is known: it was stored, or its id follows from its try.
     """
     jobs = history.own_jobs
     for number, job in enumerate(jobs):
@@ -75,7 +75,9 @@ def jobs_beside(plan: Plan, history: History) -> Iterator[str]:
             if not _is_other_work(other, job, plan, history) or plan.operator["kill_action"] == "leave":
                 continue
             has_ended = other["status"] in TERMINAL and moment_of(other["updated_at"]) <= made_at
-            if not has_ended and history.was_remembered(other, made_at) and not _was_tried(other, history):
+            follows = not (plan.reattaches or plan.odd.makes_own_ids or history.changed_at)
+            is_known = follows or history.was_remembered(other, made_at)
+            if not has_ended and is_known and not _was_tried(other, history):
                 yield f"{other['id']} was not asked to end before {job['id']} was created"
 
 

@@ -118,7 +118,9 @@ def useless_retries(plan: Plan, history: History) -> Iterator[str]:
         looks = _looks(history, one.started, one.ended)
         if one.task != "wait" or not _asks_for_a_retry(one) or not looks or looks[-1]["status"] != 200:
             continue
-        for job in targets(looks[-1], one.jobs):
+        # The list also shows the jobs of those who wait in the same triggerer.
+        watched = [job for job in one.jobs if job["id"] not in history.strangers]
+        for job in targets(looks[-1], watched):
             has_seen = moment_of(job["updated_at"]) <= moment_of(looks[-1]["time"])
             if job["status"] in bad and has_seen and looks[-1]["fault"] is None:
                 yield f"task {one.task} is tried again although {job['id']} is {job['status']}"
