@@ -58,7 +58,7 @@ def test_sensor_is_not_tried_again_once_it_has_seen_a_bad_end(status, fault, has
 def test_bad_end_of_a_neighbours_job_says_nothing_of_the_sensors():
     neighbours = record("b-1", "FAILED")
     one = one_try("wait", ended=9, state="up_for_retry", has_tries_left=True, jobs=[RUNNING, neighbours])
-    log = [request("a-1", second=4), {**request("", second=5), "path": "/v0.5/fine-tune/jobs"}]
+    log = [request("a-1", second=4), request("b-1", second=5)]
     history = History(jobs=[RUNNING], tries=[one], log=log)
     assert promises(PLAN, history) == [USELESS_RETRY]
     history.strangers.add("b-1")

@@ -115,11 +115,11 @@ def useless_retries(plan: Plan, history: History) -> Iterator[str]:
     """Find sensors that are tried again although they have seen that their job ended badly."""
     bad = _ENDED_BADLY - {"STOPPED"} if plan.operator["accept_stopped"] else _ENDED_BADLY
     for one in history.tries:
-        looks = _looks(history, one.started, one.ended)
+        # The triggerer's loop also looks at the jobs of others who wait there.
+        watched = [job for job in one.jobs if job["id"] not in history.strangers]
+        looks = [look for look in _looks(history, one.started, one.ended) if targets(look, watched)]
         if one.task != "wait" or not _asks_for_a_retry(one) or not looks or looks[-1]["status"] != 200:
             continue
-        # The list also shows the jobs of those who wait in the same triggerer.
-        watched = [job for job in one.jobs if job["id"] not in history.strangers]
         for job in targets(looks[-1], watched):
             has_seen = moment_of(job["updated_at"]) <= moment_of(looks[-1]["time"])
             if job["status"] in bad and has_seen and looks[-1]["fault"] is None:
