@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import quote
 
 import requests
 
 TIMEOUT = (5.0, 30.0)
+# Seconds between the attempts at a request for which SQLite had no time.
+_PAUSES = (1.0, 2.0, 4.0)
 
 
 class AirflowApi:
@@ -37,9 +40,12 @@ class AirflowApi:
     def request(self, method: str, *segments: str, **kwargs: Any) -> Any:
         """Call ``/api/<version>/<segments>``; return the decoded body, or None if it is empty."""
         path = "/".join(quote(segment, safe="") for segment in segments)
-        answer = self.session.request(
-            method, f"{self.url}/api/{self.version}/{path}", timeout=TIMEOUT, **kwargs
-        )
+        url = f"{self.url}/api/{self.version}/{path}"
+        for pause in (*_PAUSES, None):
+            answer = self.session.request(method, url, timeout=TIMEOUT, **kwargs)
+            if pause is None or not _is_refused_by_sqlite(answer):
+                break
+            time.sleep(pause)
         if not answer.ok:
             raise requests.HTTPError(
                 f"{method} {path}: HTTP {answer.status_code}: {answer.text[:500]}", response=answer
@@ -183,3 +189,8 @@ class AirflowApi2(AirflowApi):
     def mark_body(self, state: str) -> dict[str, Any]:
         """Return the request body that sets a task's state."""
         return {"new_state": state, "dry_run": False}
+
+
+def _is_refused_by_sqlite(answer: requests.Response) -> bool:
+    """Tell whether the database was locked, and so nothing has happened: it takes one writer at a time."""
+    return answer.status_code == 500 and "database" in answer.text.lower()
