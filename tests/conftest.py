@@ -46,7 +46,7 @@ def _make_airflow_home():
 
 AIRFLOW_HOME = _make_airflow_home()
 
-# A machine under load is no reason to fail: the examples are not timed.
+# The examples are not timed: on a machine under load, any of them may be slow.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
