@@ -97,8 +97,8 @@ class EmulatorControl:
         :param job_id: a job with this id, created already or not.
         :param name: all jobs of this name. Not together with ``job_id``.
         :param at: when: seconds of the job clock after the creation, or the phase of its life (``STARTING``)
-            in the middle of which it happens. Default: COMPLETED at the usual end, a phase when it begins,
-            anything else in the middle of RUNNING.
+            in the middle of which it happens. A job that has ended by then stays so. Default: COMPLETED at
+            the usual end, a phase when it begins, anything else in the middle of RUNNING.
         :param for_seconds: for a status that ends nothing: how long it shows before the job's life goes on.
             Default: for ever.
         :param inference_config: whether the ended job has an inference_config_path. Default: as the switches

@@ -123,6 +123,7 @@ class History:
 
     :param state: how the last task ended.
     :param killings: start and end of each kill that was allowed to end the job.
+    :param trigger_killings: those of them that came from a trigger.
     :param jobs: the service's jobs at the end.
     :param log: the service's log of requests.
     :param trouble: what went wrong with the life itself; None if nothing did.
@@ -139,6 +140,7 @@ class History:
     greens: list[Green] = field(default_factory=list)
     tries: list[Try] = field(default_factory=list)
     killings: list[tuple[datetime, datetime]] = field(default_factory=list)
+    trigger_killings: list[tuple[datetime, datetime]] = field(default_factory=list)
     stays: list[Stay] = field(default_factory=list)
     crowds: list[Crowd] = field(default_factory=list)
     jobs: Sequence[Record] = ()

@@ -116,6 +116,7 @@ class Kills:
         can_tell = self._plan.states_are_readable and self._world.triggerer_knows_states
         if not (cleared and can_tell and self._plan.reattaches):
             self.history.killings.append((begun, self._clock.now))
+            self.history.trigger_killings.append((begun, self._clock.now))
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:

@@ -99,16 +99,24 @@ def test_kill_does_what_the_author_chose(why, action, path, broken):
 
 
 @pytest.mark.parametrize(
-    ("stranger", "changed_at", "broken"),
-    [("other name", None, [STRANGERS]), ("same name", None, []), ("same name", T0, [STRANGERS])],
+    ("stranger", "changed_at", "in_trigger", "broken"),
+    [
+        ("other name", None, False, [STRANGERS]),
+        ("other name", None, True, [STRANGERS]),
+        ("same name", None, False, []),
+        ("same name", T0, False, [STRANGERS]),
+        ("same name", T0, True, []),
+    ],
 )
-def test_nobody_ends_the_job_of_a_stranger(stranger, changed_at, broken):
+def test_nobody_ends_the_job_of_a_stranger(stranger, changed_at, in_trigger, broken):
+    kill = (T0, T0 + timedelta(seconds=9))
     plan = plan_with(own_job_id="theirs", odd={"stranger": stranger})
     history = History(
         jobs=[record("theirs", "CANCELLED")],
         strangers={"theirs"},
         log=[request("theirs/cancel", second=5, method="PUT")],
-        killings=[(T0, T0 + timedelta(seconds=9))],
+        killings=[kill],
+        trigger_killings=[kill] if in_trigger else [],
         changed_at=changed_at,
     )
     assert promises(plan, history) == broken

@@ -66,19 +66,20 @@ def test_bad_end_of_a_neighbours_job_says_nothing_of_the_sensors():
 
 
 @pytest.mark.parametrize(
-    ("state", "unread", "kind", "broken"),
+    ("state", "unread", "kind", "error", "broken"),
     [
-        ("failed", 6, None, [GAVE_UP]),
-        ("failed", None, "outage", [GAVE_UP]),
-        ("failed", None, "gateway's refusal", [GAVE_UP]),
-        ("failed", None, "refused key", []),
-        ("failed", 4, None, []),
-        ("up_for_retry", 6, "outage", []),
+        ("failed", 6, None, "Airflow knows no connection 'x'", [GAVE_UP]),
+        ("failed", 6, None, "the job FAILED", []),
+        ("failed", None, "outage", "away", [GAVE_UP]),
+        ("failed", None, "gateway's refusal", "away", [GAVE_UP]),
+        ("failed", None, "refused key", "away", []),
+        ("failed", 4, None, "Airflow knows no connection 'x'", []),
+        ("up_for_retry", 6, "outage", "away", []),
     ],
 )
-def test_task_does_not_give_up_over_a_passing_trouble(state, unread, kind, broken):
+def test_task_does_not_give_up_over_a_passing_trouble(state, unread, kind, error, broken):
     last_unread = None if unread is None else T0 + timedelta(seconds=unread)
-    one = one_try("create", ended=9, state=state, has_tries_left=True, error=AtaiConfigurationError("away"))
+    one = one_try("create", ended=9, state=state, has_tries_left=True, error=AtaiConfigurationError(error))
     one = replace(one, last_exchange=T0 + timedelta(seconds=5), last_unread=last_unread)
     history = History(tries=[one], log=[request("a-1", second=5, fault=kind and 1)], fault_kinds={1: kind})
     assert promises(PLAN, history) == broken

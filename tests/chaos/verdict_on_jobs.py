@@ -208,7 +208,7 @@ def deadline_of(job: Record, moment: datetime, plan: Plan, history: History) -> 
     made_at = moment_of(job["created_at"])
     deadline = made_at + timedelta(seconds=plan.operator["timeout"])
     running = [one for one in history.tries if one.task == "create" and one.started <= moment]
-    if running and running[-1].started <= made_at:
+    if running and running[-1].started <= made_at and job["id"] not in history.strangers:
         return deadline
     return deadline - timedelta(seconds=plan.odd.clock_behind)
 
@@ -238,7 +238,10 @@ def strangers_ended(plan: Plan, history: History) -> Iterator[str]:
         strangers = [job for job in targets(entry, history.jobs) if job["id"] in history.strangers]
         if entry["method"] != "PUT" or not strangers:
             continue
+        moment = moment_of(entry["time"])
         is_adopted = plan.odd.stranger == "same name" and strangers[0]["id"] == plan.own_job_id
-        has_changed = history.changed_at is not None and moment_of(entry["time"]) >= history.changed_at
-        if has_changed or not is_adopted:
+        has_changed = history.changed_at is not None and moment >= history.changed_at
+        # The trigger of a cleared task learns late that it was killed. Its try had adopted the job.
+        is_late = any(begun <= moment <= over for begun, over in history.trigger_killings)
+        if not is_adopted or (has_changed and not is_late):
             yield f"{entry['path']} at {entry['time']}"

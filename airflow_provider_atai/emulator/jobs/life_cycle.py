@@ -59,6 +59,9 @@ def plan_life(born: float, life: Life, outcome: Outcome) -> list[Transition]:
     if outcome.at is None and status in _PHASES:
         return _prolonged(normal, _PHASES.index(status), outcome.for_seconds)
     moment = _moment(normal, outcome.at)
+    if moment > normal[-1].at:
+        # The job has ended by then, and a terminal status is final.
+        return normal
     before = [transition for transition in normal if transition.at < moment] or normal[:1]
     if status == "STOPPED":
         return [*before, Transition(moment, "STOPPING"), Transition(moment + life.stopping, "STOPPED")]

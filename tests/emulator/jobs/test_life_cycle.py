@@ -29,6 +29,8 @@ NORMAL = [(100, "REGISTERED"), (105, "STARTING"), (125, "RUNNING"), (725, "FINAL
         (Outcome(status="FAILED", at=0), [NORMAL[0], (100, "FAILED")]),
         (Outcome(status="CANCELLED", at=30), [*NORMAL[:3], (130, "CANCELLED")]),
         (Outcome(status="STOPPED"), [*NORMAL[:3], (425, "STOPPING"), (428, "STOPPED")]),
+        # A job that is over by then stays as it ended.
+        (Outcome(status="CANCELLED", at=700), NORMAL),
         (Outcome(status="COMPLETED", at=30), [*NORMAL[:3], (130, "COMPLETED")]),
         (Outcome(status="STARTING"), NORMAL[:2]),
         (
