@@ -126,15 +126,23 @@ class JobMetrics:
     :param last_checkpoint_step: None before the first checkpoint.
     :param records: one per checkpoint step, free-form; typical keys are ``step``, ``loss``, ``eval_loss``,
         ``learning_rate`` and ``wall_time_sec``.
+    :param has_list: whether the response has the documented list of records, which may be empty.
     """
 
     last_checkpoint_step: int | None
     records: tuple[Mapping[str, Any], ...]
+    has_list: bool = field(default=True, compare=False)
 
     @property
-    def name_a_checkpoint(self) -> bool:
-        """Whether the job has a checkpoint. Step 0 is the state before any training."""
-        return (self.last_checkpoint_step or 0) > 0 or any(record.get("step") != 0 for record in self.records)
+    def name_a_checkpoint(self) -> bool | None:
+        """
+        Whether the job has a checkpoint, None if the response has no list that would name it.
+
+        Step 0 is the state before any training.
+        """
+        if (self.last_checkpoint_step or 0) > 0 or any(record.get("step") != 0 for record in self.records):
+            return True
+        return False if self.has_list else None
 
     @classmethod
     def from_response(cls, response: object) -> JobMetrics:
@@ -153,6 +161,7 @@ class JobMetrics:
         return cls(
             last_checkpoint_step=step if isinstance(step, int) and not isinstance(step, bool) else None,
             records=tuple(record for record in records if isinstance(record, Mapping)),
+            has_list=isinstance(metrics, list),
         )
 
 

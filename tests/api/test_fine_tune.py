@@ -60,6 +60,11 @@ def test_every_status_is_either_terminal_or_active():
         (None, JobMetrics(200, ()), True),
         (None, JobMetrics(None, ({"step": 0}, {"step": 200})), True),
         (None, JobMetrics(None, ({"loss": 1.8},)), True),
+        # An object that is not the documented response tells nothing, and another job would be paid for.
+        (None, JobMetrics.from_response({"id": None, "status": None}), None),
+        (None, JobMetrics.from_response({"metrics": None}), None),
+        (None, JobMetrics.from_response({"metrics": []}), False),
+        (None, JobMetrics.from_response({"last_checkpoint_step": 200}), True),
     ],
 )
 def test_only_an_inference_config_or_the_metrics_show_a_checkpoint(path, metrics, expected):
