@@ -31,17 +31,6 @@ def excerpt(text: str, length: int = _LONGEST_TEXT) -> str:
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
-def printable(text: str) -> str:
-    r"""
-    Return text with its control characters, line breaks and lone surrogates escaped, such as ``\n``.
-
-    What the service sends may end up in a log line or a message, where a line break would forge another line.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def parse_error_body(
     body: bytes, content_type: str, status: int, *, redact: Redact = str
 ) -> tuple[ErrorDetail, ...]:

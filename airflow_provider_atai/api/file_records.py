@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from airflow_provider_atai.api.base_url import is_address, is_usable_id
-from airflow_provider_atai.api.error_body import printable
+from airflow_provider_atai.api.printable import printable
 from airflow_provider_atai.api.timestamps import parse_timestamp
 from airflow_provider_atai.errors import AtaiResponseError
 

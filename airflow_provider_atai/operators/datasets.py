@@ -140,7 +140,7 @@ class DeleteDatasetOperator(BaseOperator):
         if not file_ids:
             self.log.info("There are no files to delete.")
             return
-        from airflow_provider_atai.api.error_body import printable
+        from airflow_provider_atai.api.printable import printable
 
         deleted = 0
         failures: dict[str, AtaiError] = {}

@@ -10,7 +10,6 @@ from airflow_provider_atai.api.error_body import (
     is_json,
     parse_error_body,
     parse_retry_after,
-    printable,
     retry_after_of_body,
 )
 from airflow_provider_atai.errors import ErrorDetail
@@ -214,18 +213,3 @@ def test_is_json(body, expected):
 def test_excerpt_does_not_scan_megabytes():
     assert excerpt("a" * 10_000_000, 10) == "a" * 9 + "…"
     assert excerpt("a  b\n c", 10) == "a b c"
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("job 7 läuft ✓ \\ 'a'", "job 7 läuft ✓ \\ 'a'"),
-        ("x\nERROR - forged\r\n\tline", r"x\nERROR - forged\r\n\tline"),
-        ("\x1b[2J\x00\x7f\x85", r"\x1b[2J\x00\x7f\x85"),
-        ("\u2028\u202e\ufeff", r"\u2028\u202e\ufeff"),
-        ("half \ud800", r"half \ud800"),
-        ("", ""),
-    ],
-)
-def test_printable_escapes_what_would_change_the_line(text, shown):
-    assert printable(text) == shown

@@ -21,3 +21,18 @@ from airflow_provider_atai.api.printable import printable
 )
 def test_text_of_the_service_stays_on_its_line(value, text):
     assert printable(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("job 7 läuft ✓ \\ 'a'", "job 7 läuft ✓ \\ 'a'"),
+        ("x\nERROR - forged\r\n\tline", r"x\nERROR - forged\r\n\tline"),
+        ("\x1b[2J\x00\x7f\x85", r"\x1b[2J\x00\x7f\x85"),
+        ("\u2028\u202e\ufeff", r"\u2028\u202e\ufeff"),
+        ("half \ud800", r"half \ud800"),
+        ("", ""),
+    ],
+)
+def test_what_would_change_the_line_is_escaped(text, shown):
+    assert printable(text) == shown
