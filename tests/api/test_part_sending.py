@@ -308,8 +308,10 @@ def test_memory_does_not_grow_with_the_file_or_its_parts(api, atai_emulator):
     assert peak < LARGE // 2
 
 
+# What a shell runs in the background ignores SIGINT, and so do its children, unless they ask for the signal.
 _UPLOADER = """
-import io, logging, sys
+import io, logging, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from airflow_provider_atai.api.client import AtaiClient
 from airflow_provider_atai.api.files import FilesApi
 from airflow_provider_atai.api.upload import upload
