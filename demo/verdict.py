@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-TASKS = ("upload_train", "upload_eval", "fine_tune", "wait", "hand_over")
+TASKS = ("find_files", "upload_train", "upload_eval", "fine_tune", "wait", "hand_over")
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,13 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
 _AIRFLOW = tuple(int(part) for part in __version__.split(".")[:2])
+_RELEASE = tuple(int(part) for part in __version__.split("+")[0].split(".")[:3] if part.isdigit())
 # A worker pushes a link's address itself, instead of the webserver asking the operator class for it.
 WORKERS_PUSH_LINKS = _AIRFLOW >= (3, 0)
+# The UI shows tabs of plugins, and a plugin finds its user by a cookie: not so in 3.1.0.
+SHOWS_PLUGIN_TABS = _RELEASE >= (3, 1, 1)
+# A trigger may call Airflow while others do: before, two calls could get each other's answers.
+TRIGGERERS_PUSH_XCOMS = _RELEASE >= (3, 2, 2)
 # A sensor can begin and end in the triggerer, without a worker.
 TRIGGERERS_RUN_WHOLE_TASKS = _AIRFLOW >= (3, 3)
 
@@ -77,6 +82,11 @@ _HOMES: dict[str, tuple[str, ...]] = {
 def deferrable_by_default() -> bool:
     """Return Airflow's own setting of whether tasks wait in the triggerer."""
     return bool(__getattr__("conf").getboolean("operators", "default_deferrable", fallback=False))
+
+
+def base_url() -> str:
+    """Return the address of Airflow's UI as it is configured, empty if it is not."""
+    return __getattr__("conf").get("api", "base_url", fallback="") or ""
 
 
 def has_listeners() -> bool:

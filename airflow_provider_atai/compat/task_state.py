@@ -116,13 +116,27 @@ def broken_deferral(next_method: str, next_kwargs: Mapping[str, Any] | None) -> 
 
 async def push_xcom(trigger: BaseTrigger, key: str, value: Any) -> None:
     """Push an XCom of the trigger's task, as its worker would."""
+    await asyncio.to_thread(set_xcom, trigger, key, value)
+
+
+def set_xcom(trigger: BaseTrigger, key: str, value: Any) -> None:
+    """Push an XCom of the trigger's task. It blocks."""
     from airflow.sdk.execution_time.xcom import XCom
 
+    XCom.set(key, value, **_where(trigger))
+
+
+def pulled_xcom(trigger: BaseTrigger, key: str) -> Any:
+    """Return an XCom of the trigger's task, None if there is none. It blocks."""
+    from airflow.sdk.execution_time.xcom import XCom
+
+    return XCom.get_one(key=key, **_where(trigger))
+
+
+def _where(trigger: BaseTrigger) -> dict[str, Any]:
     ti: Any = trigger.task_instance
     map_index = -1 if ti.map_index is None else ti.map_index
-    await asyncio.to_thread(
-        XCom.set, key, value, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=map_index
-    )
+    return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": map_index}
 
 
 def _has_tries_left(ti: Any) -> bool:

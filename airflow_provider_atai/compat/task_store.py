@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 JOB_KEY = "atai_job"
 FIRST_TRY_KEY = "atai_first_try"
+HISTORY_KEY = "atai_statuses"
 
 
 def remember_job(context: Context, job: Mapping[str, Any]) -> bool:
@@ -36,6 +37,25 @@ def kept_job(context: Context) -> dict[str, Any] | None:
     store: Any = context.get("task_state_store")
     kept = None if store is None else store.get(JOB_KEY)
     return kept if isinstance(kept, dict) else None
+
+
+def keep_history(context: Context, history: Mapping[str, Any]) -> None:
+    """Keep what was seen of the job for the next process of the task, from Airflow 3.3 on; JSON types."""
+    store: Any = context.get("task_state_store")
+    if store is not None:
+        store.set(HISTORY_KEY, dict(history))
+
+
+def kept_history(context: Context) -> Any:
+    """
+    Return what earlier processes of the task have seen of its job, None if Airflow keeps nothing.
+
+    The XCom outlives a deferral, but not a retry or a reschedule: Airflow clears it when the task starts.
+    """
+    ti: Any = context["ti"]
+    pushed = ti.xcom_pull(task_ids=ti.task_id, key=HISTORY_KEY, map_indexes=ti.map_index)
+    store: Any = context.get("task_state_store")
+    return pushed or (None if store is None else store.get(HISTORY_KEY))
 
 
 def pushed_job(context: Context) -> str | None:

@@ -21,7 +21,8 @@ from airflow_provider_atai.jobs.arguments import check_at_parse_time, check_defe
 from airflow_provider_atai.jobs.ending import JobAction, check_action, end_job
 from airflow_provider_atai.jobs.identity import TaskJob, jobs_of_task
 from airflow_provider_atai.jobs.kill import KillSwitch
-from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
+from airflow_provider_atai.links import reporting
+from airflow_provider_atai.links.fine_tune import LINKS
 from airflow_provider_atai.operators.end_job import CancelFineTuneJobOperator, StopFineTuneJobOperator
 from airflow_provider_atai.waiting import on_worker
 from airflow_provider_atai.waiting.deadline import interval_of, seconds_of, wait_deadline
@@ -46,6 +47,7 @@ class CreateFineTuneJobOperator(BaseOperator):
 
     XCom ``return_value`` is the job's id, pushed as soon as the job exists. If the operator waits, it also
     pushes ``job``: the summary that :func:`~airflow_provider_atai.waiting.summary.summarise` describes.
+    ``atai_job`` and ``atai_statuses`` are for the job's tab in Airflow's UI.
 
     :param name: the job's name for people; it need not be unique. (templated)
     :param datasets: what to train on: a list of what
@@ -61,16 +63,13 @@ class CreateFineTuneJobOperator(BaseOperator):
     :param poll_interval: seconds or timedelta between two polls of the job; at least a second.
     :param timeout: seconds or timedelta from the job's creation, whatever is retried, at most 365 days; None
         for no limit.
-    :param accept_stopped: whether a job that ends STOPPED is a success, if it has an inference config or its
-        metrics name a checkpoint.
-    :param kill_action: what happens to the job if the task is killed: ``"cancel"`` (at once), ``"stop"``
-        (gracefully, keeping the latest checkpoint) or ``"leave"``.
+    :param accept_stopped: whether STOPPED is a success, if there is an inference config or a checkpoint.
+    :param kill_action: a kill does this to the job: ``"cancel"``, ``"stop"`` (gracefully), ``"leave"``.
     :param timeout_action: what happens to the job at ``timeout`` or ``execution_timeout``.
     :param atai_conn_id: the connection. (templated)
     :raises FineTuneJobFailedError: the job FAILED. A retry makes a new one.
     :raises FineTuneJobCancelledError: it was cancelled. A retry makes a new one.
-    :raises FineTuneJobStoppedError: it was stopped, without ``accept_stopped`` or a checkpoint. A retry makes
-        a new one.
+    :raises FineTuneJobStoppedError: it was stopped, without ``accept_stopped`` or a checkpoint. Likewise.
     :raises FineTuneJobUnreachableError: it could not be read for 30 minutes. A retry adopts it.
     :raises FineTuneJobNoModelError: it is COMPLETED without a sign of a model. A retry polls it again.
     :raises AirflowFailException: a retry cannot help, or the job was not terminal in time.
@@ -78,10 +77,9 @@ class CreateFineTuneJobOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("name", "datasets", "model", "job_id", "atai_conn_id")
     template_fields_renderers = {"datasets": "json"}
-    operator_extra_links = (FineTuneJobLink(),)
+    operator_extra_links = LINKS
     ui_color = "#e3e8fb"
     hook = cached_property(hook_of)
-    job_page_url: str | None = None
     _ti: Any = None
     _resumed_for: str | None = None
 
@@ -141,6 +139,7 @@ class CreateFineTuneJobOperator(BaseOperator):
             self._resumed_for = pushed_job(context)
         if self._resumed_for is not None:
             self._switch.must_be(self._resumed_for)
+            reporting.know_links(self, context, self._resumed_for)
 
     def on_kill(self) -> None:
         """
@@ -177,10 +176,9 @@ class CreateFineTuneJobOperator(BaseOperator):
         # timeout, which leaves nothing else of the deferral.
         if self.do_xcom_push and not is_ending:
             context["ti"].xcom_push(key="return_value", value=job.id)
-        self.job_page_url = push_link(context["ti"], self.hook.console_url(job.id))
+        history = reporting.report_created(self, context, job)
         if not self.wait_for_completion and not is_ending:
             return job.id
-
         deadline = wait_deadline(
             # The timeout of a job that is ending may be what ends it.
             counts_from=None if is_ending else job.created_at,
@@ -201,11 +199,13 @@ class CreateFineTuneJobOperator(BaseOperator):
                 kill_action=self.kill_action,
                 reattach=self.reattach,
                 known_to_exist=True,
+                push_xcom=self.do_xcom_push,
             )
             arguments["kwargs"]["is_ending"] = is_ending
             self.defer(**arguments)
         limits = WaitLimits(poll_interval=self.poll_interval, deadline=deadline, known_to_exist=True)
-        watch = JobWatch(job.id, limits=limits, log=log_of(self))
+        report = partial(reporting.report_history, self, context)
+        watch = JobWatch(job.id, limits=limits, log=log_of(self), earlier=history, report=report)
         try:
             return self._finish(context, on_worker.wait_for_job(self.hook, watch), is_ending)
         except AirflowTaskTimeout:
@@ -219,9 +219,6 @@ class CreateFineTuneJobOperator(BaseOperator):
         retry = retries.another_try(reattach=self.reattach)
         result = WaitResult.from_event(event, job_id=job_id, retry=retry)
         self._resumed_for = result.job_id
-        # A finished job does not fail for want of a link.
-        with suppress(Exception):
-            self.job_page_url = self.hook.console_url(result.job_id)
         return self._finish(context, result, is_ending) or self._run(context)
 
     @retries.telling_why
@@ -268,8 +265,9 @@ class CreateFineTuneJobOperator(BaseOperator):
             if not broken.timed_out:
                 raise AtaiResponseError(broken.describe(f"{known} {retry}")) from error
             self._switch.pull(self.hook, lambda: False, action=self.timeout_action)
-            known = f"The wait timed out. {known} The log says what became of timeout_action."
-            known = f"{known} The task is not retried."
+            known = (
+                f"The wait timed out. {known} The log says what became of timeout_action. It is not retried."
+            )
             late = FineTuneJobTimeoutError(known, job_id=ids[0], status="never read")
             raise retries.task_failure(late, final=True) from error
         # An id of the author's own may name anybody's job.
@@ -280,11 +278,12 @@ class CreateFineTuneJobOperator(BaseOperator):
     def _identify(self, context: Context) -> tuple[dict[str, Any], list[TaskJob], list[TaskJob]]:
         """Return the job's request, the jobs that may be the task's, and those that it has left behind."""
         self._ti = context["ti"]
-        # Kept, since what a mapped task has pushed is fetched anew each time that it is read.
+        # What a mapped task has pushed is fetched anew each time that it is read.
         self.job_id, self.datasets = normalise_rendered(self.job_id), normalise_rendered(self.datasets)
         request = {"name": self.name, "datasets": self.datasets, "model": normalise_rendered(self.model)}
-        wrong = "No fine-tune job was created: the arguments are wrong."
-        with retries.failing_at_once(wrong, final=ValueError):
+        with retries.failing_at_once(
+            "No fine-tune job was created: the arguments are wrong.", final=ValueError
+        ):
             check_request(**request, job_id=self.job_id)
         own, left_behind = jobs_of_task(
             context["ti"],
@@ -300,6 +299,7 @@ class CreateFineTuneJobOperator(BaseOperator):
         """Return the id of a job that is a success, None if another is to be made, or raise."""
         self._ti = context["ti"]
         self._switch.must_be(result.job_id)
+        reporting.report_end(self, context, result.job_id, result.history)
         if is_ending and retries.starts_a_new_job(result.ending):
             return None
         if self.accept_stopped:

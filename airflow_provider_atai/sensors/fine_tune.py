@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_atai.api.job_request import check_job_id
@@ -26,7 +25,9 @@ from airflow_provider_atai.compat.task_store import first_try_start
 from airflow_provider_atai.errors import AtaiResponseError
 from airflow_provider_atai.hooks.atai import AtaiHook, hook_of
 from airflow_provider_atai.jobs.arguments import check_job_argument
-from airflow_provider_atai.links.fine_tune import FineTuneJobLink, push_link
+from airflow_provider_atai.jobs.record import watched_job
+from airflow_provider_atai.links import reporting
+from airflow_provider_atai.links.fine_tune import LINKS
 from airflow_provider_atai.retries import (
     POLLS_AGAIN,
     failing_at_once,
@@ -95,10 +96,9 @@ class FineTuneJobSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("job_id", "atai_conn_id")
-    operator_extra_links = (FineTuneJobLink(),)
+    operator_extra_links = LINKS
     ui_color = "#e3f5ec"
     hook = cached_property(hook_of)
-    job_page_url: str | None = None
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class FineTuneJobSensor(BaseSensorOperator):
         """Wait for the job, in the sensor's mode."""
         with failing_at_once("There is no job to wait for.", final=ValueError):
             check_job_id(self.job_id)
-        self._push_link(context)
+        self._report_job(context)
         if self.deferrable:
             from airflow_provider_atai.triggers.fine_tune import deferral
 
@@ -164,7 +164,9 @@ class FineTuneJobSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any, job_id: str | None = None) -> dict[str, Any]:
         """Resume after the trigger has fired. ``dag.test()`` passes only the event on, without ``job_id``."""
-        return self._finish(WaitResult.from_event(event, job_id=job_id or self.job_id))
+        result = WaitResult.from_event(event, job_id=job_id or self.job_id)
+        reporting.report_end(self, context, result.job_id, result.history)
+        return self._finish(result)
 
     @telling_why
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -175,7 +177,7 @@ class FineTuneJobSensor(BaseSensorOperator):
         The method of Airflow's sensors is not called. With ``soft_fail`` it turns every ``AirflowException``
         into a skip, whereas in the other modes only a timeout skips.
         """
-        self._push_link(context)
+        reporting.know_links(self, context, self.job_id)
         broken = broken_deferral(next_method, next_kwargs)
         if broken is None:
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
@@ -187,16 +189,24 @@ class FineTuneJobSensor(BaseSensorOperator):
                 known_to_exist=False,
                 log=log_of(self),
             )
+            reporting.report_end(self, context, seen.job_id, seen.history)
             return self._finish(seen)
         if self.never_fail:
             raise AirflowSkipException(f"The trigger broke: {broken.reason}")
         known = f"Fine-tune job {self.job_id} may still run and bill."
         raise AtaiResponseError(broken.describe(f"{known} {POLLS_AGAIN}"))
 
-    def _push_link(self, context: Context) -> None:
-        # A wait does not fail for want of a link.
-        with suppress(Exception):
-            self.job_page_url = push_link(context["ti"], self.hook.console_url(self.job_id))
+    def _report_job(self, context: Context) -> None:
+        now = known_at = utcnow()
+        if self._is_rescheduled:
+            known_at = first_try_start(context, now, retries=self.retries, reschedules=True)
+        record = watched_job(self.job_id, accept_stopped=self.accept_stopped, known_at=known_at)
+        # Airflow clears the XComs of a rescheduled sensor at each poke, but keeps its log.
+        reporting.report_job(self, context, record, is_news=known_at == now)
+
+    @property
+    def _is_rescheduled(self) -> bool:
+        return bool(self.reschedule) and not self.deferrable
 
     def _trigger_arguments(self) -> dict[str, Any]:
         return {
@@ -230,12 +240,18 @@ class FineTuneJobSensor(BaseSensorOperator):
         # A sensor that pokes in one process keeps its watch, and so logs what changed from poke to poke.
         watch: JobWatch | None = self.__dict__.get("_kept_watch")
         if watch is None:
-            watch = JobWatch(self.job_id, limits=self._limits(context, utcnow()), log=log_of(self))
+            watch = JobWatch(
+                self.job_id,
+                limits=self._limits(context, utcnow()),
+                log=log_of(self),
+                earlier=reporting.earlier_history(self, context),
+                report=partial(reporting.report_history, self, context),
+            )
             self.__dict__["_kept_watch"] = watch
         return watch
 
     def _limits(self, context: Context, now: datetime) -> WaitLimits:
-        reschedules = self.reschedule and not self.deferrable
+        reschedules = self._is_rescheduled
         deadline = wait_deadline(
             counts_from=first_try_start(context, now, retries=self.retries, reschedules=reschedules),
             started_at=context["ti"].start_date,

@@ -18,7 +18,8 @@ from airflow_provider_atai.compat.threads import off_the_loop
 from airflow_provider_atai.errors import AtaiError
 from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.jobs.ending import JobAction, end_job
-from airflow_provider_atai.links.fine_tune import FineTuneJobLink
+from airflow_provider_atai.jobs.record import watched_job
+from airflow_provider_atai.triggers.reporting import TriggerReport
 from airflow_provider_atai.waiting.deadline import backstop
 from airflow_provider_atai.waiting.on_worker import KEPT_ENDINGS, utcnow
 from airflow_provider_atai.waiting.policy import (
@@ -66,7 +67,8 @@ class FineTuneJobTrigger(BaseTrigger):
     :param end_task: whether a success ends the task here, without a worker (Airflow >= 3.3). Everything else
         is left to the task, which knows about retries and ``soft_fail``.
     :param accept_stopped: whether STOPPED is such a success.
-    :param push_xcom: whether the summary is then pushed as the task's ``return_value``.
+    :param push_xcom: whether the task pushes XComs: its ``return_value``, if it ends here, and what its job's
+        tab in Airflow's UI shows.
     :raises TypeError: the deadline is not such a time.
     """
 
@@ -104,7 +106,7 @@ class FineTuneJobTrigger(BaseTrigger):
         self.end_task = end_task
         self.accept_stopped = accept_stopped
         self.push_xcom = push_xcom
-        self._job_page_url: str | None = None
+        self._report = TriggerReport(self, is_wanted=push_xcom)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments: ids, times and choices, never a key or an address."""
@@ -121,6 +123,10 @@ class FineTuneJobTrigger(BaseTrigger):
         else:
             try:
                 result = await self._wait()
+            except asyncio.CancelledError:
+                # Another trigger or another try tells the rest.
+                self._report.end()
+                raise
             except Exception as error:
                 self.log.exception("The wait for job %s broke off.", self.job_id)
                 result = WaitResult(Ending.BROKEN, self.job_id, reason=repr(error))
@@ -129,6 +135,7 @@ class FineTuneJobTrigger(BaseTrigger):
 
             yield TaskSuccessEvent()
         else:
+            self._report.end()
             yield TriggerEvent(result.to_event())  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
@@ -159,7 +166,12 @@ class FineTuneJobTrigger(BaseTrigger):
             outage_tolerance=self.outage_tolerance,
             known_to_exist=self.known_to_exist,
         )
-        watch = JobWatch(self.job_id, limits=limits, log=log_of(self))
+        watch = JobWatch(self.job_id, limits=limits, log=log_of(self), report=self._report.history)
+        # Otherwise a worker has done so.
+        begins_here = self.before_timeout is not None
+        if begins_here:
+            record = watched_job(self.job_id, accept_stopped=self.accept_stopped, known_at=utcnow())
+            self._report.job(record, atai_conn_id=self.atai_conn_id)
         while True:
             hook = AtaiHook(self.atai_conn_id)
             try:
@@ -170,7 +182,9 @@ class FineTuneJobTrigger(BaseTrigger):
                     return watch.result(decision.ending)
                 await asyncio.sleep(decision.delay)
                 continue
-            self._job_page_url = hook.console_url(self.job_id)
+            if begins_here:
+                self._report.links(hook.console_url(self.job_id))
+                begins_here = False
             result = await self._wait_over(hook, watch)
             if result is not None:
                 return result
@@ -208,8 +222,6 @@ class FineTuneJobTrigger(BaseTrigger):
             if self.push_xcom:
                 # Not with the event: Airflow 3.3 encodes that twice, and readers would get text.
                 await push_xcom(self, "return_value", result.summary)
-            if self._job_page_url is not None:
-                await push_xcom(self, FineTuneJobLink().xcom_key, self._job_page_url)
         except Exception as error:
             self.log.warning("The XCom cannot be pushed here, so a worker ends the task: %r", error)
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_atai.api.printable import printable
@@ -71,6 +71,8 @@ class WaitResult:
     :param summary: what :func:`~airflow_provider_atai.waiting.summary.summarise` returned for the job, None
         unless the last poll showed it.
     :param has_checkpoint: whether a STOPPED job has a checkpoint, None if that is unclear.
+    :param history: what the wait has seen of the job, as
+        :meth:`~airflow_provider_atai.waiting.history.JobHistory.to_json` returns it. It decides nothing.
     """
 
     ending: Ending
@@ -79,6 +81,7 @@ class WaitResult:
     reason: str | None = None
     summary: dict[str, Any] | None = None
     has_checkpoint: bool | None = None
+    history: dict[str, Any] | None = field(default=None, compare=False)
 
     def to_event(self) -> dict[str, Any]:
         """Return the payload of the trigger's event: JSON types only."""
@@ -106,6 +109,7 @@ class WaitResult:
                 reason=event.get("reason"),
                 summary=event.get("summary"),
                 has_checkpoint=_bool(event.get("has_checkpoint")),
+                history=event.get("history"),
             )
             if job_id is not None and result.job_id != job_id:
                 raise ValueError(f"it is about job {result.job_id!r}")

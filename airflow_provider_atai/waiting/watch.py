@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import random
 import zlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_atai.api.fine_tune import JobStatus
 from airflow_provider_atai.api.printable import printable
 from airflow_provider_atai.errors import AtaiError, AtaiRateLimitError
+from airflow_provider_atai.waiting.history import JobHistory
 from airflow_provider_atai.waiting.policy import Decision, Ending, WaitLimits, WaitState, decide
 from airflow_provider_atai.waiting.result import WaitResult
 from airflow_provider_atai.waiting.summary import describe_record, summarise
@@ -35,12 +37,24 @@ class JobWatch:
     :param job_id: the job.
     :param limits: deadline, interval and tolerance of this wait.
     :param log: the task's or the trigger's logger.
+    :param earlier: what earlier waits have seen of the job.
+    :param report: is told the history each time that it grows.
     """
 
-    def __init__(self, job_id: str, *, limits: WaitLimits, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        job_id: str,
+        *,
+        limits: WaitLimits,
+        log: logging.Logger,
+        earlier: JobHistory | None = None,
+        report: Callable[[JobHistory], None] | None = None,
+    ) -> None:
         self.job_id = job_id
         self.limits = limits
+        self.history = JobHistory(job_id).after(earlier)
         self._log = log
+        self._report = report
         self.delay = 0.0
         self._state = WaitState()
         self._job: FineTuneJob | None = None
@@ -59,10 +73,14 @@ class JobWatch:
         if isinstance(seen, AtaiError):
             self._reason = printable(seen, _LONGEST_REASON)
             self._log_error(seen, before, decision)
+            # The pause that a 429 asks for is not an outage.
+            if decision.state.outage_since is not None:
+                self._remember(self.history.could_not_look(now))
         else:
             self._job = seen
             self._reason = None
             self._log_status(seen, before, now)
+            self._remember(self.history.saw(seen, now))
         return decision
 
     @property
@@ -80,6 +98,7 @@ class JobWatch:
             reason=self._reason,
             summary=None if job is None else summarise(job, metrics),
             has_checkpoint=job.has_checkpoint(metrics) if job and ending is Ending.STOPPED else None,
+            history=self.history.to_json(),
         )
 
     def metrics_due(self, now: datetime) -> bool:
@@ -105,6 +124,13 @@ class JobWatch:
             if checkpoint not in self._logged:
                 self._logged.add(checkpoint)
                 self._log.info("Job %s: checkpoint: %s", self.job_id, describe_record(record))
+
+    def _remember(self, history: JobHistory) -> None:
+        if history == self.history:
+            return
+        self.history = history
+        if self._report is not None:
+            self._report(history)
 
     def _log_status(self, job: FineTuneJob, before: WaitState, now: datetime) -> None:
         if before.outage_since is not None:

@@ -63,6 +63,7 @@ class Try:
     :param has_tries_left: whether the task can be tried again.
     :param jobs_before: the service's jobs when it began.
     :param jobs: the service's jobs when it ended.
+    :param told: the XComs that it has left, None if that is unknown.
     :param last_exchange: when it sent its last request.
     :param last_unread: when it last tried to read the connection in vain.
     """
@@ -79,6 +80,7 @@ class Try:
     has_tries_left: bool = False
     jobs_before: Sequence[Record] = ()
     jobs: Sequence[Record] = ()
+    told: Mapping[str, Any] | None = None
     last_exchange: datetime | None = None
     last_unread: datetime | None = None
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_atai.compat.task_store import JOB_KEY
 from tests.chaos.hazards import Hazards
 from tests.chaos.history import Green, Try
 from tests.chaos.interruptions import Acted, Endless, WorkerKilled
@@ -18,7 +19,7 @@ from tests.chaos.plan import HORIZON, Plan, Rule, UserAction
 from tests.chaos.tasks import canceller, creator, name_of, sensor
 from tests.chaos.tries import QUEUED_SECONDS, HazardousTry
 from tests.harness.airflow_names import AirflowTaskTimeout
-from tests.harness.task_instance import TaskInstance, TaskStateStore
+from tests.harness.task_instance import TaskInstance, TaskStateStore, through_json
 from tests.harness.task_life import Outcome
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class _Store(TaskStateStore):
 
     def set(self, key: str, value: Any) -> None:
         super().set(key, value)
-        self._on_set(repr(value))
+        # What was seen of a job helps no try to find it.
+        if key == JOB_KEY:
+            self._on_set(repr(value))
 
 
 class Life:
@@ -253,6 +256,7 @@ class Life:
                 has_tries_left=number <= max_tries,
                 jobs_before=before,
                 jobs=world.control.jobs() if world.control.is_up else [],
+                told=through_json(one.ti.xcoms),
                 last_exchange=world.last_exchange,
                 last_unread=world.last_unread,
             )

@@ -24,7 +24,9 @@ from airflow_provider_atai.hooks.atai import AtaiHook
 from airflow_provider_atai.jobs import identity, kill, submission
 from airflow_provider_atai.jobs.ending import end_last_job
 from airflow_provider_atai.jobs.identity import job_ids, own_jobs
+from airflow_provider_atai.jobs.record import created_job
 from airflow_provider_atai.jobs.submission import find_job
+from airflow_provider_atai.links import reporting
 from airflow_provider_atai.operators import fine_tune
 from airflow_provider_atai.sensors.fine_tune import FineTuneJobSensor
 from airflow_provider_atai.triggers import fine_tune as triggers
@@ -47,6 +49,10 @@ def _find_job_or_give_up(api: Any, job_id: str) -> Any:
         return find_job(api, job_id)
     except AtaiError:
         return None
+
+
+def _record_of_the_first_generation(task: Any, job: Any, **named: Any) -> dict[str, Any]:
+    return {**created_job(task, job, **named), "job_id": f"{job.id.rpartition('-')[0]}-1"}
 
 
 def _ids_of_the_moment(ti: Any, request: Any, **_: Any) -> list[str]:
@@ -218,6 +224,8 @@ SABOTAGE: dict[str, Patches] = {
         (FineTuneJobTrigger, "serialize", _serialize_with_key),
         (FineTuneJobTrigger, "__init__", _take_key),
     ],
+    "the page shows the first job for ever": [(reporting, "created_job", _record_of_the_first_generation)],
+    "nothing tells of the end": [(reporting, "report_end", lambda *_: None)],
     "the poller runs in the first waiter's context": [
         (poller, "contextvars", SimpleNamespace(Context=contextvars.copy_context))
     ],

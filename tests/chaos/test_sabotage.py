@@ -31,8 +31,10 @@ from tests.chaos.verdict import (
     LATE,
     LEFT_RUNNING,
     OVERRUN,
+    PAGE,
     SILENT,
     STRANGERS,
+    UNTRUE,
     USELESS_RETRY,
     WRONG_ACTION,
 )
@@ -57,7 +59,7 @@ NOTICED_BY_LIVES = {
     "a restart cancels the job": ([3, 4], ENDED),
     "a deadline comes too early": ([6, 15], EARLY),
     "a sensor is tried again after a bad end": ([9, 44], USELESS_RETRY),
-    "an unreadable connection is final": ([16, 36], GAVE_UP),
+    "an unreadable connection is final": ([62, 154], GAVE_UP),
     "a job that ends at the deadline is late": ([101], FALSE_RED),
     "a trigger fires late": ([50, 88], LATE),
     "each wait polls alone": ([559], COSTLY),
@@ -66,6 +68,8 @@ NOTICED_BY_LIVES = {
     "the job of an earlier try is left": ([125, 150], BESIDE),
     "a stopping job is adopted": ([30, 357], DOOMED),
     "a job of somebody else is ended": ([149, 836], STRANGERS),
+    "the page shows the first job for ever": ([4, 20], PAGE),
+    "nothing tells of the end": ([54, 100], UNTRUE),
 }
 
 JOBS = "/fine-tune/jobs"

@@ -43,6 +43,8 @@ class HazardousTry(TaskTry):
     ) -> None:
         super().__init__(build, ti, store)
         self._world = world
+        # Trigger and worker push to the same place.
+        world.pushed = ti.xcoms
         self._clock = world.clock
         self._hazards = hazards
         self.downtime = 0.0

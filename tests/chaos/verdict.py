@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.chaos import verdict_on_jobs as on_jobs
+from tests.chaos import verdict_on_pages as on_pages
 from tests.chaos import verdict_on_tries as on_tries
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ DOOMED = "adopted a job that could only fail"
 SILENT = "error that hides a running job"
 LATE = "end noticed too late"
 COSTLY = "more requests than documented"
+PAGE = "page that shows another job"
+UNTRUE = "page with statuses that are not so"
 TROUBLE = "life that did not end"
 
 _JUDGES: dict[str, Callable[[Plan, History], Iterable[str]]] = {
@@ -70,6 +73,8 @@ _JUDGES: dict[str, Callable[[Plan, History], Iterable[str]]] = {
     SILENT: on_tries.silent,
     LATE: on_tries.late,
     COSTLY: on_tries.costly,
+    PAGE: on_pages.pages_of_another_job,
+    UNTRUE: on_pages.untrue_statuses,
 }
 PROMISES = (DUPLICATE, *_JUDGES, TROUBLE)
 

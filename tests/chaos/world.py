@@ -199,6 +199,10 @@ class World:
             self.control.start()
             self._note("The service is up again.")
 
+    def _pull(self, *, key: str, **_: Any) -> Any:
+        self._task_state()
+        return self.pushed.get(key)
+
     def _push(self, key: str, value: Any, **_: Any) -> None:
         self._task_state()
         self.pushed[key] = through_json(value)
@@ -255,12 +259,9 @@ class World:
             return {run_ids[0]: {task_ids[0]: self._task_state()}}
 
         yield mock.patch.object(RuntimeTaskInstance, "get_task_states", get_task_states)
-        yield mock.patch.object(
-            import_module("airflow.sdk.execution_time.xcom").XCom,
-            "set",
-            autospec=True,
-            side_effect=self._push,
-        )
+        xcom = import_module("airflow.sdk.execution_time.xcom").XCom
+        yield mock.patch.object(xcom, "set", autospec=True, side_effect=self._push)
+        yield mock.patch.object(xcom, "get_one", autospec=True, side_effect=self._pull)
 
 
 class _NoTimer:

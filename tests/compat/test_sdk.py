@@ -10,7 +10,8 @@ from airflow_provider_atai.compat import sdk
 PACKAGE = Path(sdk.__file__).resolve().parents[1]
 RETRY_POLICY = {"ExceptionRetryPolicy", "RetryAction", "RetryRule"}
 # testing/ drives Airflow's own database and DAG files, which nothing of the provider does.
-APART = ("compat", "emulator", "testing")
+# ui/ runs within Airflow's own web application, which is not there before the version that compat/ names.
+APART = ("compat", "emulator", "testing", "ui")
 OTHERS = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in APART]
 
 

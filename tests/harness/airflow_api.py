@@ -96,14 +96,30 @@ class AirflowApi:
             for one in answer["task_instances"]
         }
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
-        """Return a task's return value from its XCom."""
+    def xcom(
+        self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1
+    ) -> Any:
+        """Return an XCom of a task, its return value by default."""
         entry = self.request(
             *("GET", "dags", dag_id, "dagRuns", run_id, "taskInstances", task_id, "xcomEntries"),
-            "return_value",
-            params={"stringify": "false"},
+            key,
+            params={"stringify": "false", "map_index": map_index},
         )
         return entry["value"]
+
+    def xcom_keys(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> set[str]:
+        """Return the keys of a task's XComs."""
+        answer = self.request(
+            *("GET", "dags", dag_id, "dagRuns", run_id, "taskInstances", task_id, "xcomEntries"),
+            params={"map_index": map_index},
+        )
+        return {str(entry["key"]) for entry in answer["xcom_entries"]}
+
+    def links(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, str | None]:
+        """Return the addresses of a task's buttons, by their names."""
+        path = ("GET", "dags", dag_id, "dagRuns", run_id, "taskInstances", task_id, "links")
+        answer = self.request(*path, params={"map_index": map_index})
+        return dict(answer.get("extra_links", answer))
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
         """Return the log of one try of a task, including its trigger, as text."""

@@ -50,6 +50,7 @@ class AirflowProcesses:
     :param dags: the folder with the DAGs.
     :param settings: more environment variables, for example connections.
     :param database: SQLAlchemy address of the metadata database; SQLite in ``home`` by default.
+    :param roles: more users of Airflow 3's simple auth manager, each with its role.
     """
 
     processes: ChildProcesses
@@ -57,6 +58,7 @@ class AirflowProcesses:
     dags: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     database: str = ""
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.major = int(version("apache-airflow").split(".")[0])
@@ -98,7 +100,7 @@ class AirflowProcesses:
             )
         else:
             passwords = self.home / "passwords.json"
-            passwords.write_text(json.dumps({USER: self.password}))
+            passwords.write_text(json.dumps(dict.fromkeys((USER, *self.roles), self.password)))
             passwords.chmod(0o600)
         for name in self.components:
             self.start_component(name)
@@ -120,6 +122,12 @@ class AirflowProcesses:
         self.processes.wait_until(api.healthy, "every component of Airflow is healthy", seconds)
         api.authenticate()
         return api
+
+    def token(self, user: str) -> str:
+        """Log a user in to Airflow 3, and return the token that the browser keeps in a cookie."""
+        api = AirflowApi3(self.url, user, self.password)
+        api.authenticate()
+        return str(api.session.headers["Authorization"]).removeprefix("Bearer ")
 
     def command(
         self, *arguments: str, check: bool = True, **environment: str
@@ -195,7 +203,9 @@ class AirflowProcesses:
                 "AIRFLOW__API_AUTH__JWT_SECRET": secret,
                 "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
                 "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
-                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+                    f"{user}:{role}" for user, role in {USER: "admin", **self.roles}.items()
+                ),
                 "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
                 "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
                 "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",

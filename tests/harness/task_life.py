@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from airflow_provider_atai.compat.sdk import (
+    WORKERS_PUSH_LINKS,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -147,6 +148,8 @@ class TaskTry:
                 deferral = Deferral.asked_for(outcome.value)
             elif outcome.state == "rescheduled":
                 self.reschedules += 1
+                # Airflow clears the XComs of a task that starts, unless it resumes after a deferral.
+                self.ti.xcoms.clear()
                 self.ti.first_reschedule = self.ti.first_reschedule or self.ti.start_date
                 self.stay_away((outcome.value - datetime.now(UTC)).total_seconds())
                 task = self._build()
@@ -159,7 +162,12 @@ class TaskTry:
     def work(self, task: Any, call: Callable[[Any], Any]) -> Outcome:
         """Be a worker's process."""
         task.pre_execute(self._context)
-        return outcome_of(task, call)
+        outcome = outcome_of(task, call)
+        if WORKERS_PUSH_LINKS:
+            # However a process ends, Airflow 3 pushes the links that the operator then has.
+            links = {link.xcom_key: link.get_link(task, ti_key=None) for link in task.operator_extra_links}
+            self.ti.xcoms.update({key: url for key, url in links.items() if url})
+        return outcome
 
     def wait_for_event(self, deferral: Deferral) -> Any:
         """Be the triggerer, and return the event of the trigger."""

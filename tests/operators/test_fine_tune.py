@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from airflow_provider_atai import retries
-from airflow_provider_atai.compat.sdk import AirflowFailException
+from airflow_provider_atai.compat.sdk import SHOWS_PLUGIN_TABS, AirflowFailException
 from airflow_provider_atai.errors import (
     AtaiConnectionError,
     AtaiRateLimitError,
@@ -139,7 +139,8 @@ class TestCreating:
         )
         monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", connection)
         outcome = life().run_try()
-        assert outcome.xcoms["_link_FineTuneJobLink"] == f"https://console.example/{outcome.value}"
+        link = "FineTuneJobConsoleLink" if SHOWS_PLUGIN_TABS else "FineTuneJobLink"
+        assert outcome.xcoms[f"_link_{link}"] == f"https://console.example/{outcome.value}"
 
     @pytest.mark.parametrize("file_ids", [["missing.csv"]])
     def test_a_refused_request_is_not_retried(self, emulator, file_ids):

@@ -114,7 +114,7 @@ def test_a_job_whose_post_is_under_way_is_left_with_kill_action_leave(emulator, 
 @pytest.mark.parametrize("gone", [True, False])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("switch", ["conflict", "return_record"])
-def test_the_job_of_an_earlier_try_is_ended(emulator, task, kill_at, when, gone, switch):  # noqa: PLR0917
+def test_the_job_of_an_earlier_try_is_ended(emulator, task, kill_at, when, gone, switch):
     emulator.set_switches(terminal_action=switch)
     run(task())
     killed = task()

@@ -26,9 +26,7 @@ except ImportError:
 )
 @pytest.mark.parametrize("next_method", ["execute_complete", "__fail__"])
 @pytest.mark.parametrize("pushes", [True, False])
-def test_a_task_resumed_too_late_knows_its_job(  # noqa: PLR0917
-    atai_emulator, next_method, state, max_tries, status, pushes
-):
+def test_a_task_resumed_too_late_knows_its_job(atai_emulator, next_method, state, max_tries, status, pushes):
     atai_emulator.pause()
     dataset = store_dataset(atai_emulator)
 

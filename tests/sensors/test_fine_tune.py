@@ -7,12 +7,14 @@ import pytest
 
 from airflow_provider_atai import retries
 from airflow_provider_atai.compat.sdk import (
+    SHOWS_PLUGIN_TABS,
     TRIGGERERS_RUN_WHOLE_TASKS,
     WORKERS_PUSH_LINKS,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseHook,
+    base_url,
 )
 from airflow_provider_atai.errors import (
     FineTuneJobCancelledError,
@@ -378,20 +380,29 @@ def test_a_timeout_of_zero_means_one_look(atai_emulator, job, mode):
     assert len(atai_emulator.requests(method="GET", path=f"*/jobs/{job.id}")) <= 2
 
 
-def test_the_link_to_the_job_is_on_the_sensor(atai_emulator, job, mode, monkeypatch):
+def test_the_links_to_the_job_are_on_the_sensor(atai_emulator, job, mode, monkeypatch):
     connection = atai_emulator.connection_json.replace(
         "{", '{"extra": {"console_url_template": "https://console.example/{job_id}"}, ', 1
     )
     monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", connection)
     page = f"https://console.example/{job.id}"
-    assert wait_for(job, mode).xcoms["_link_FineTuneJobLink"] == page
+    xcoms = wait_for(job, mode).xcoms
+    # Airflow before 3.1.1 has no tab that the first could open.
+    tab = f"{base_url().rstrip('/')}/dags/dag/runs/run/tasks/wait/plugin/atai-job"
+    links = (tab, page) if SHOWS_PLUGIN_TABS else (page, None)
+    assert (xcoms.get("_link_FineTuneJobLink"), xcoms.get("_link_FineTuneJobConsoleLink")) == links
 
     sensor = FineTuneJobSensor(task_id="wait", job_id=job.id)
-    (link,) = sensor.operator_extra_links
     sensor.execute({"ti": TaskInstance(task_id="wait")})
-    # On Airflow 3 the worker pushes what the link returns at the end of every process.
-    assert sensor.job_page_url == page
-    assert not WORKERS_PUSH_LINKS or link.get_link(sensor, ti_key=None) == page
+    if WORKERS_PUSH_LINKS:
+        # The worker pushes what the links return at the end of every process.
+        pushed = [link.get_link(sensor, ti_key=None) for link in sensor.operator_extra_links]
+        assert pushed == [url or "" for url in links]
+
+
+def test_before_the_job_is_known_there_is_no_link():
+    sensor = FineTuneJobSensor(task_id="wait", job_id="job-1")
+    assert not any(link.url_of(sensor) for link in sensor.operator_extra_links)
 
 
 @pytest.mark.parametrize(

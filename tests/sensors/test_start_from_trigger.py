@@ -146,15 +146,6 @@ class TestEnd:
             assert pushed.call_args.args[1]["status"] == "COMPLETED"
             assert pushed.call_args.kwargs == {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1}
 
-    def test_the_link_is_pushed_where_no_worker_can(self, atai_emulator, job, pushed, monkeypatch):
-        connection = atai_emulator.connection_json.replace(
-            "{", '{"extra": {"console_url_template": "https://console.example/{job_id}"}, ', 1
-        )
-        monkeypatch.setenv("AIRFLOW_CONN_ATAI_DEFAULT", connection)
-        atai_emulator.advance(3600)
-        self.event(end_task=True)
-        assert pushed.call_args.args == ("_link_FineTuneJobLink", "https://console.example/job-1")
-
     def test_a_worker_ends_the_task_if_the_xcom_cannot_be_pushed(self, atai_emulator, job, pushed):
         pushed.side_effect = RuntimeError("no supervisor")
         atai_emulator.advance(3600)

@@ -37,7 +37,7 @@ def test_retraining_uploads_creates_waits_in_the_triggerer_and_hands_over(system
     wait_until(lambda: api.run_state(DAG_ID, run_id) in ("success", "failed"), "the run has ended", SECONDS)
 
     assert states() == dict.fromkeys(
-        ("upload_train", "upload_eval", "fine_tune", "wait", "hand_over"), "success"
+        ("find_files", "upload_train", "upload_eval", "fine_tune", "wait", "hand_over"), "success"
     )
     (job,) = emulator.jobs()
     assert (job["name"], job["status"]) == ("system-test", "COMPLETED")

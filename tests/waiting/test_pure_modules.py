@@ -8,7 +8,7 @@ import pytest
 import airflow_provider_atai
 
 PACKAGE = Path(airflow_provider_atai.__file__).parent
-PURE = ("deadline", "policy", "result", "summary", "watch")
+PURE = ("deadline", "history", "policy", "result", "summary", "watch")
 
 
 def imports_of(path):

@@ -49,6 +49,7 @@ for dag_name, options in {
     "cancel": {**WAITS, "kill_action": "cancel"},
     "stop": {**WAITS, "kill_action": "stop"},
     "leave": {**WAITS, "kill_action": "leave"},
+    "create_and_fail": {**WAITS, "retries": 0},
     "on_worker": {"wait_for_completion": True, "poll_interval": 1, "kill_action": "cancel", **RETRIES},
     "timeout": {**WAITS, "timeout": 8, "timeout_action": "stop"},
     "execution_timeout": {
