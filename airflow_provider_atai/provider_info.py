@@ -76,7 +76,10 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
-        "extra-links": ["airflow_provider_atai.links.fine_tune.FineTuneJobLink"],
+        "extra-links": [
+            "airflow_provider_atai.links.fine_tune.FineTuneJobLink",
+            "airflow_provider_atai.links.fine_tune.FineTuneJobConsoleLink",
+        ],
     }
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import airflow_provider_atai
 from airflow_provider_atai import errors
+from airflow_provider_atai.compat.sdk import SHOWS_PLUGIN_TABS
 from airflow_provider_atai.errors import (
     AtaiApiError,
     AtaiConnectionError,
@@ -29,9 +30,10 @@ _BRANCH = re.compile(r"^( *)(?:\* )?(\w+Error)(?: +(retryable|permanent))?$", re
 
 
 def modules():
-    """Every module of the package except the emulator, which is a program of its own."""
+    """Every module except the emulator, a program of its own, and pages that this Airflow cannot show."""
     walked = pkgutil.walk_packages(airflow_provider_atai.__path__, "airflow_provider_atai.")
-    return [module.name for module in walked if ".emulator" not in module.name]
+    left_out = (".emulator",) if SHOWS_PLUGIN_TABS else (".emulator", ".ui")
+    return [module.name for module in walked if not any(part in module.name for part in left_out)]
 
 
 def exceptions():

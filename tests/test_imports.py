@@ -90,9 +90,11 @@ airflow_provider_atai.jobs.arguments
 airflow_provider_atai.jobs.ending
 airflow_provider_atai.jobs.identity
 airflow_provider_atai.jobs.kill
+airflow_provider_atai.jobs.record
 airflow_provider_atai.jobs.submission
 airflow_provider_atai.links
 airflow_provider_atai.links.fine_tune
+airflow_provider_atai.links.reporting
 airflow_provider_atai.operators
 airflow_provider_atai.operators.datasets
 airflow_provider_atai.operators.end_job
@@ -102,6 +104,7 @@ airflow_provider_atai.sensors
 airflow_provider_atai.sensors.fine_tune
 airflow_provider_atai.waiting
 airflow_provider_atai.waiting.deadline
+airflow_provider_atai.waiting.history
 airflow_provider_atai.waiting.on_worker
 airflow_provider_atai.waiting.policy
 airflow_provider_atai.waiting.result
