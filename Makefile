@@ -14,6 +14,8 @@ AF2 := .venv/airflow-2.11
 S3 := .venv/object-storage
 CLIENT := .venv/client
 PEERS := .venv/benchmarks
+CHROMIUM := .cache/chromium
+BROWSER_ENVS := $(foreach name,browser browser-3.1 browser-3.2,.venv/$(name)/.installed)
 PYTEST := -m pytest
 # Worker processes of pytest; the tests wait more than they compute.
 WORKERS ?= 3
@@ -43,26 +45,53 @@ demo: $(AF3)/.installed ## Watch the retraining DAG run on real Airflow against 
 demo-stop: $(AF3)/.installed ## Stop what `make demo KEEP=1` left running.
 	@$(AF3)/bin/python -m demo --stop
 
-.PHONY: test test-fast lint types system airflow-2.11 object-storage
+.PHONY: test test-fast lint types system ui ui-routes ui-browser ui-3.1 ui-3.2 screenshots airflow-2.11 object-storage
 test: ## Run everything: lint, types, all tests on the newest Airflow, the everyday tests on Airflow 2.11, real processes.
-	@$(MAKE) --no-print-directory -j2 $(AF3)/.installed $(AF2)/.installed $(S3)/.installed $(CLIENT)/.installed
+	@$(MAKE) --no-print-directory -j2 $(AF3)/.installed $(AF2)/.installed $(S3)/.installed $(CLIENT)/.installed $(BROWSER_ENVS)
 	@$(MAKE) --no-print-directory lint types
 	@$(MAKE) --no-print-directory test-fast
 	@$(MAKE) --no-print-directory object-storage
 	@$(MAKE) --no-print-directory airflow-2.11
 	@$(MAKE) --no-print-directory system
+	@$(MAKE) --no-print-directory ui
+	@$(MAKE) --no-print-directory ui-3.1
+	@$(MAKE) --no-print-directory ui-3.2
 
 test-fast: $(AF3)/.installed $(CLIENT)/.installed ## Run the everyday tests on the newest Airflow.
-	$(AF3)/bin/python $(PYTEST) -m "not system" -n $(WORKERS) --dist worksteal
+	$(AF3)/bin/python $(PYTEST) -m "not system and not ui" -n $(WORKERS) --dist worksteal
 
 airflow-2.11: $(AF2)/.installed $(CLIENT)/.installed ## Run the everyday tests on Airflow 2.11.
-	$(AF2)/bin/python $(PYTEST) -m "not system" -n $(WORKERS) --dist worksteal -o cache_dir=.cache/pytest-2.11
+	$(AF2)/bin/python $(PYTEST) -m "not system and not ui" -n $(WORKERS) --dist worksteal -o cache_dir=.cache/pytest-2.11
 
 object-storage: $(S3)/.installed ## Run the tests of datasets in S3, with Airflow's provider for it.
 	$(S3)/bin/python $(PYTEST) tests/datasets/test_object_storage.py -o cache_dir=.cache/pytest-object-storage
 
 system: $(AF3)/.installed ## Run the tests that start real Airflow processes.
 	$(AF3)/bin/python $(PYTEST) -m system
+
+# Two at once: most of the time one waits for a browser.
+ui: .venv/browser/.installed $(CHROMIUM) ## Run the tests of the job pages: in the mounted application, and in Chromium against real processes.
+	@$(MAKE) --no-print-directory -j2 --output-sync=target ui-routes ui-browser
+
+ui-routes ui-browser: ui-%:
+	.venv/browser/bin/python $(PYTEST) -m ui $(if $(filter routes,$*),tests/ui,tests/browser) -o cache_dir=.cache/pytest-$@
+
+VISIT = .venv/browser-$(@:ui-%=%)/bin/python $(PYTEST) -m ui tests/ui tests/browser/test_smoke.py -o cache_dir=.cache/pytest-$@
+ui-3.1: .venv/browser-3.1/.installed $(CHROMIUM) ## Run the same routes, and a visit in Chromium, on Airflow 3.1.
+	$(VISIT)
+
+ui-3.2: .venv/browser-3.2/.installed $(CHROMIUM) ## The same on Airflow 3.2.
+	$(VISIT)
+
+screenshots: .venv/browser/.installed $(CHROMIUM) ## Take the pictures of the documents from the real UI.
+	.venv/browser/bin/python -m tests.browser.pictures
+
+.cache/chromium:
+	@command -v chromium google-chrome >/dev/null || { \
+		echo "Installing Chromium from Debian's packages"; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 || { \
+		echo "Chromium is needed, and it cannot be installed here: install the package 'chromium'." >&2; exit 1; }; }
+	@mkdir -p $(@D) && touch $@
 
 lint: $(AF3)/.installed ## Check style and formatting.
 	$(AF3)/bin/ruff check --cache-dir .cache/ruff
@@ -85,6 +114,8 @@ wheel: $(AF3)/.installed ## Build the wheel into dist/.
 # own pip and uv get them, and the hashes say that they are the right ones.
 COMPILE = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
+# An older Airflow gets what there was on the day of its release, as its own constraints give its users.
+BROWSER = pyproject.toml --extra emulator --group build --group test --group browser
 lock: $(UV) ## Pin the requirements again; UPGRADE=1 takes the newest versions.
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) requirements/client.in -o requirements/client.txt
@@ -92,6 +123,9 @@ lock: $(UV) ## Pin the requirements again; UPGRADE=1 takes the newest versions.
 	$(COMPILE) requirements/airflow-3.in pyproject.toml --extra emulator --group dev -o requirements/airflow-3.txt
 	$(COMPILE) requirements/object-storage.in pyproject.toml --extra emulator --group build --group test \
 		-o requirements/object-storage.txt
+	$(COMPILE) $(BROWSER) requirements/browser.in -o requirements/browser.txt
+	$(COMPILE) $(BROWSER) requirements/browser-3.1.in -o requirements/browser-3.1.txt --exclude-newer 2026-03-11
+	$(COMPILE) $(BROWSER) requirements/browser-3.2.in -o requirements/browser-3.2.txt --exclude-newer 2026-05-29
 	$(COMPILE) requirements/airflow-2.11.in pyproject.toml --extra emulator --group build --group test \
 		-o requirements/airflow-2.11.txt
 
@@ -112,7 +146,7 @@ environment = echo "Installing $(2) into $(1)" && $(UV) venv -q --clear --python
 # The project itself, editable; what builds it is pinned like the rest, so nothing else is fetched.
 project = $(UV) pip install -q --no-deps --no-build-isolation --python $(1)/bin/python --editable .
 
-$(AF3)/.installed $(S3)/.installed: .venv/%/.installed: requirements/%.txt pyproject.toml | $(UV)
+$(AF3)/.installed $(S3)/.installed $(BROWSER_ENVS): .venv/%/.installed: requirements/%.txt pyproject.toml | $(UV)
 	@$(call environment,$(@D),$<,$$($(PYTHON) -c 'import sys; print(sys.executable)'))
 	@$(call project,$(@D))
 	@touch $@

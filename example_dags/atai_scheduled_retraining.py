@@ -27,6 +27,11 @@ try:
 except ImportError:  # Before Airflow 3.2
     from airflow.timetables.trigger import CronTriggerTimetable
 
+try:
+    from airflow.sdk.exceptions import AirflowFailException
+except ImportError:  # Before Airflow 3.2
+    from airflow.exceptions import AirflowFailException
+
 DATA = Path(__file__).resolve().parent / "data"
 
 try:
@@ -37,35 +42,51 @@ try:
 except TypeError:  # Airflow 2
     WEEKLY = {"schedule": "0 3 * * 1", "start_date": datetime(2026, 1, 5, tzinfo=UTC)}
 
+# The form shows the sections, titles and descriptions. What does not match its pattern is refused when
+# *Trigger* is pressed, before there is a run.
+A_JSONL_FILE = r"^(/|file:///|[a-z][a-z0-9+.-]*://[^/]+/).+\.(jsonl|JSONL)$"
+HOW_TO_WRITE_IT = (
+    "An absolute path that the workers can open, or an object storage URL, with the suffix .jsonl: "
+    "/data/train.jsonl or s3://aws_default@bucket/train.jsonl."
+)
+
 PARAMS = {
-    "job_name": Param(
-        "pump-states",
-        type="string",
-        minLength=1,
-        title="Job name",
-        description="What people will know the job by. It need not be unique.",
-    ),
     "train_path": Param(
         str(DATA / "pump_train.jsonl"),
         type="string",
-        minLength=1,
+        pattern=A_JSONL_FILE,
         title="Training data",
-        description="A JSONL file with one labelled example a line: a path or an object storage URL.",
+        description=f"A JSONL file with one labelled example a line. {HOW_TO_WRITE_IT}",
+        section="Data",
     ),
     "eval_path": Param(
         str(DATA / "pump_eval.jsonl"),
         type="string",
-        minLength=1,
+        pattern=A_JSONL_FILE,
         title="Evaluation data",
-        description="Labelled examples that the model does not train on, in the same form.",
+        description=f"Labelled examples that the model does not train on. {HOW_TO_WRITE_IT}",
+        section="Data",
+    ),
+    "job_name": Param(
+        "pump-states",
+        type="string",
+        minLength=1,
+        pattern=r"^\S(.*\S)?$",
+        title="Job name",
+        description="What people will know the job by. It need not be unique, and neither begins nor ends "
+        "with a space.",
+        section="Job",
     ),
     # `examples` makes the form suggest these two, and leaves room for a model that is newer than this file.
     "model": Param(
         None,
         type=["null", "string"],
+        pattern=r"^[^\s:]+::[^\s:]+$",
         title="Base model",
-        description="Left empty, the service takes its default.",
+        description="A family and a version with two colons between them, as in the suggestions. Left empty, "
+        "the service takes its default.",
         examples=["Newton::c2_4_7b_251215a172f6d7", "Newton::c2_4_3b_251215dfe6a746"],
+        section="Job",
     ),
 }
 
@@ -82,6 +103,23 @@ PARAMS = {
     doc_md=__doc__,
 )
 def atai_scheduled_retraining() -> None:
+    @task
+    def find_files(paths: list[str]) -> None:
+        """Look at both files before anything is sent: a wrong path fails the run within seconds."""
+        from airflow_provider_atai.datasets.sources import source_of
+        from airflow_provider_atai.errors import DatasetFileError
+
+        wrong = []
+        for path in paths:
+            try:
+                source_of(path).signature()
+            except DatasetFileError as error:
+                wrong.append(str(error))
+        if wrong:
+            # A retry would find the same. A store that does not answer at the moment is tried again.
+            raise AirflowFailException(f"{' '.join(wrong)} Trigger a run with: {HOW_TO_WRITE_IT}")
+
+    found = find_files(["{{ params.train_path }}", "{{ params.eval_path }}"])
     upload_train = UploadDatasetOperator(
         task_id="upload_train",
         path="{{ params.train_path }}",
@@ -119,6 +157,7 @@ def atai_scheduled_retraining() -> None:
         print(f"The inference config is {summary['inference_config_path']}")
         return summary["inference_config_path"]
 
+    found >> [upload_train, upload_eval]
     hand_over(wait.output)
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import time_machine
 
+from airflow_provider_atai.compat.sdk import AirflowFailException
+from airflow_provider_atai.errors import SourceUnreadableError
 from tests.harness.airflow_names import ParamValidationError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
@@ -26,6 +28,10 @@ def dag_bag(airflow_db):
     except ImportError:  # Airflow 2
         from airflow.models.dagbag import DagBag
     return DagBag(dag_folder=str(EXAMPLES))
+
+
+def retraining(dag_bag):
+    return dag_bag.dags["atai_scheduled_retraining"]
 
 
 def run_dag(dag_id):
@@ -45,7 +51,7 @@ def test_every_file_imports(dag_bag):
 
 
 def test_scheduled_retraining_never_trains_twice_at_once(dag_bag):
-    dag = dag_bag.dags["atai_scheduled_retraining"]
+    dag = retraining(dag_bag)
     assert (dag.max_active_runs, dag.catchup) == (1, False)
 
 
@@ -78,17 +84,78 @@ def test_unpausing_scheduled_retraining_starts_no_run_of_the_past(dag_bag, now, 
         ("model", None),
         ("model", "Newton::c2_4_3b_251215dfe6a746"),
         ("model", "Newton::newer_than_this_file"),
+        ("job_name", "p"),
+        ("job_name", "Pump states, plant 3"),
         ("train_path", "s3://bucket/train.jsonl"),
+        ("train_path", "s3://aws_default@bucket/a folder/train.jsonl"),
+        ("eval_path", "file:///data/eval.jsonl"),
+        ("eval_path", "/data/EVAL.JSONL"),
     ],
 )
 def test_trigger_form_takes_what_a_job_can_use(dag_bag, param, value):
-    assert dag_bag.dags["atai_scheduled_retraining"].params.get_param(param).resolve(value) == value
+    assert retraining(dag_bag).params.get_param(param).resolve(value) == value
 
 
-@pytest.mark.parametrize(("param", "value"), [("model", 7), ("job_name", ""), ("train_path", None)])
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        *(("model", value) for value in (7, "", "c2_4_7b", "Newton:c2_4_7b", " Newton::c2_4_7b")),
+        *(("job_name", value) for value in (None, "", " ", " pumps", "pumps ")),
+        *(("train_path", value) for value in (None, "", "train.jsonl", "data/train.jsonl", "~/train.jsonl")),
+        *(("eval_path", value) for value in ("/data/eval.csv", "/data/eval", "s3://eval.jsonl", "/data/")),
+    ],
+)
 def test_trigger_form_refuses_what_no_job_can_use(dag_bag, param, value):
     with pytest.raises(ParamValidationError):
-        dag_bag.dags["atai_scheduled_retraining"].params.get_param(param).resolve(value)
+        retraining(dag_bag).params.get_param(param).resolve(value)
+
+
+def test_trigger_form_is_in_sections_and_says_how_to_fill_it_in(dag_bag):
+    params = [retraining(dag_bag).params.get_param(name) for name in ("train_path", "eval_path")]
+    params += [retraining(dag_bag).params.get_param(name) for name in ("job_name", "model")]
+    assert [param.schema["section"] for param in params] == ["Data", "Data", "Job", "Job"]
+    assert all(param.schema["title"] and len(param.description) > 60 for param in params)
+
+
+class TestLookingForTheFiles:
+    """The first task of the retraining DAG, on its own."""
+
+    def look(self, dag_bag, *paths):
+        task = retraining(dag_bag).get_task("find_files")
+        assert task.downstream_task_ids == {"upload_train", "upload_eval"}
+        return task.python_callable(list(paths))
+
+    def test_files_that_are_there(self, dag_bag):
+        data = EXAMPLES / "data"
+        assert self.look(dag_bag, str(data / "pump_train.jsonl"), str(data / "pump_eval.jsonl")) is None
+
+    def test_every_wrong_path_is_named_at_once_and_not_tried_again(self, dag_bag, tmp_path):
+        with pytest.raises(AirflowFailException) as failure:
+            self.look(dag_bag, str(tmp_path / "none.jsonl"), str(tmp_path))
+        said = str(failure.value)
+        assert f"{tmp_path}/none.jsonl does not exist on this worker" in said
+        assert f"{tmp_path} is a directory" in said
+        assert "Trigger a run with: An absolute path" in said
+
+    def test_a_file_in_object_storage(self, dag_bag, tmp_path, monkeypatch):
+        from airflow_provider_atai.datasets import sources
+
+        (tmp_path / "there.jsonl").write_text("{}")
+        # ObjectStoragePath opens local files too, if it is asked to.
+        monkeypatch.setattr(sources, "_LOCAL_SCHEME", "none://")
+        assert self.look(dag_bag, f"file://{tmp_path}/there.jsonl") is None
+        with pytest.raises(AirflowFailException, match=r"gone\.jsonl does not exist"):
+            self.look(dag_bag, f"file://{tmp_path}/gone.jsonl")
+
+    def test_a_store_that_does_not_answer_is_tried_again(self, dag_bag, monkeypatch):
+        from airflow_provider_atai.datasets.sources import ObjectStorageSource
+
+        def unreadable(source):
+            raise SourceUnreadableError("no answer")
+
+        monkeypatch.setattr(ObjectStorageSource, "signature", unreadable)
+        with pytest.raises(SourceUnreadableError):
+            self.look(dag_bag, "s3://bucket/train.jsonl")
 
 
 @pytest.mark.parametrize(
