@@ -185,7 +185,7 @@ def layers():
 def test_every_folder_of_the_package_has_a_place():
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     beside = {folder for folder in folders if f"- `{folder}/` stands" in section("Layers")}
-    assert beside == {"compat", "emulator", "testing"}
+    assert beside == {"compat", "emulator", "testing", "ui"}
     assert folders - beside <= {name for row in layers() for name in row}
 
 
