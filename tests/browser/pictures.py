@@ -23,7 +23,8 @@ from tests.harness.child_processes import ChildProcesses
 from tests.harness.datasets import store_dataset
 from tests.harness.emulator_process import start_emulator
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
 PICTURES = REPOSITORY / "docs" / "pictures"
 RETRAINING = "atai_scheduled_retraining"
 SECONDS = 180
@@ -47,7 +48,13 @@ def trigger_form(page: Page) -> None:
 
 
 def graph(page: Page) -> None:
-    page.get_by_text("hand_over").first.wait_for()
+    page.locator(".react-flow__node").get_by_text("hand_over").wait_for()
+    border = page.get_by_role("separator").first.bounding_box() or {}
+    page.mouse.move(border["x"] + border["width"] / 2, 300)
+    page.mouse.down()
+    page.mouse.move(page.evaluate("innerWidth") * 0.68, 300, steps=5)
+    page.mouse.up()
+    page.locator(".react-flow__controls-fitview").click()
 
 
 def chart(page: Page) -> None:
@@ -65,12 +72,13 @@ def take(site: Site) -> None:
     emulator.pause()
     emulator.set_outcome("FAILED", name="pump-fail")
     emulator.set_outcome("RUNNING", name="pump-states")
-    emulator.set_life(running=3600)
+    emulator.set_life(running=7200)
     failed = site.run("atai_one", {"name": "pump-fail"})
     training = site.run("atai_one", {"name": "pump-states"})
     sweep = site.run("atai_sweep")
-    site.processes.wait_until(lambda: len(emulator.jobs()) == 5, "there are five jobs", SECONDS)
-    for _ in range(10):
+    retraining = site.run(RETRAINING)
+    site.processes.wait_until(lambda: len(emulator.jobs()) == 6, "there are six jobs", SECONDS)
+    for _ in range(20):
         emulator.advance(240)
         time.sleep(1.2)
     site.wait_for_state("atai_one", failed, "train", "failed", "up_for_retry")
@@ -78,7 +86,7 @@ def take(site: Site) -> None:
     pages: dict[str, tuple[str, Callable[[Page], None], int]] = {
         "connection-form": ("/connections", connection_form, 900),
         "trigger-form": (f"/dags/{RETRAINING}", trigger_form, 1000),
-        "graph": (f"/dags/{RETRAINING}", graph, 760),
+        "graph": (f"/dags/{RETRAINING}/runs/{quote(retraining, safe='')}", graph, 760),
         "job-training": (tab("atai_one", training, "train"), chart, 1500),
         "job-failed": (tab("atai_one", failed, "train"), failure, 1300),
         "comparison": (f"/dags/atai_sweep/runs/{run}/plugin/atai-run-jobs", chart, 1150),
@@ -91,7 +99,7 @@ def take(site: Site) -> None:
             context = site.log_in(browser, "admin", color_scheme=scheme)
             context.add_init_script(
                 f"localStorage.setItem('theme', '{scheme}');"
-                "localStorage.setItem('dag_view-atai_scheduled_retraining', '\"graph\"')"
+                "localStorage.setItem('default_dag_view', '\"graph\"')"
             )
             for name, (path, prepare, height) in pages.items():
                 visit = Visit(context.new_page(), site.airflow.url)
@@ -111,9 +119,9 @@ def main() -> int:
         with ChildProcesses(home / "logs") as processes:
             emulator = start_emulator(processes, home / "emulator")
             dags = home / "dags"
-            dags.mkdir()
-            (dags / "examples").symlink_to(REPOSITORY / "example_dags")
-            (dags / "pages").symlink_to(Path(__file__).resolve().parent / "dags")
+            # Copies: the form shows the path of the example's data.
+            for part, source in (("examples", REPOSITORY / "example_dags"), ("pages", HERE / "dags")):
+                shutil.copytree(source, dags / part, ignore=shutil.ignore_patterns("__pycache__"))
             console = {"extra": {"console_url_template": "https://console.example/{job_id}"}}
             connection = json.dumps({**json.loads(emulator.connection_json), **console})
             settings = {"AIRFLOW_CONN_ATAI_DEFAULT": connection}

@@ -23,7 +23,6 @@ def test_a_connection_is_added_with_the_form(site, open_page):
         expect(dialog.get_by_text(hidden, exact=True)).to_have_count(0)
     dialog.get_by_label("API base URL").fill(site.emulator.base_url)
     dialog.get_by_label("API key").fill(site.emulator.api_key)
-    page.screenshot(path="/tmp/conn.png")
     dialog.get_by_role("button", name="Save").click()
     expect(page.get_by_role("cell", name="atai_form")).to_be_visible()
     stored = site.api.request("GET", "connections", "atai_form")
@@ -62,11 +61,9 @@ def test_a_wrong_parameter_starts_no_run(site, open_page):
     # The browser logs that Airflow refuses the run.
     page, dialog = trigger_form(open_page(errors_expected=True))
     dialog.locator("input[name='element_train_path']").fill("relative/train.csv")
-    page.screenshot(path="/tmp/trig.png")
     dialog.get_by_role("button", name="Trigger").click()
     expect(page.get_by_text("train_path").first).to_be_visible()
     page.wait_for_timeout(1000)
-    page.screenshot(path="/tmp/trig2.png")
     assert len(site.api.runs(RETRAINING)) == before
 
 

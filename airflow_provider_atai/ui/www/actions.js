@@ -33,7 +33,7 @@ export const Actions = ({ task, job, actions, onDone }) => {
   };
   const reasons = [...new Set(Object.values(actions).map((one) => one.reason).filter(Boolean))];
   // What the service has said stays when the job is over and the buttons are gone.
-  return h("div", { style: { marginTop: 12 } },
+  return h("div", { style: { marginTop: job.active || said ? 12 : 0 } },
     job.active && h("div", { className: "row" }, Object.entries(actions).map(([name, one]) => h("button", { key: name, type: "button", disabled: !one.allowed, "aria-describedby": one.reason ? id : undefined, onClick: () => ask(name) }, NAMES[name])),
       h("span", { id, className: "muted" }, reasons.join(" "))),
     h("p", { role: "status", className: said?.bad ? "bad" : undefined, style: { marginTop: said ? 6 : 0 } }, said?.text),

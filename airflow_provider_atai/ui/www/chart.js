@@ -3,7 +3,7 @@ import { h } from "./parts.js";
 import { number } from "./words.js";
 
 const { memo, useEffect, useId, useMemo, useRef, useState } = globalThis.React;
-const TOP = 18, BOTTOM = 34, LEFT = 56, MOST_TABLE_ROWS = 200;
+const TOP = 28, BOTTOM = 34, LEFT = 56, MOST_TABLE_ROWS = 200;
 
 // Drawn again only if a series or the size changes, not when the crosshair moves.
 const Lines = memo(({ drawn, x, left, right, box, labels }) =>
@@ -12,8 +12,8 @@ const Lines = memo(({ drawn, x, left, right, box, labels }) =>
       h("text", { x: box.x0 - 6, y: left.at(tick) + 4, textAnchor: "end" }, number(tick)))),
     right && right.ticks.map((tick) => h("text", { key: tick, x: box.x1 + 6, y: right.at(tick) + 4 }, number(tick))),
     x.ticks.map((tick) => h("text", { key: tick, x: x.at(tick), y: box.y1 + 16, textAnchor: "middle" }, labels.format(tick))),
-    h("text", { x: box.x0, y: 10 }, labels.y),
-    right && h("text", { x: box.x1, y: 10, textAnchor: "end" }, labels.right),
+    h("text", { x: box.x0, y: 14 }, labels.y),
+    right && h("text", { x: box.x1, y: 14, textAnchor: "end" }, labels.right),
     h("text", { x: (box.x0 + box.x1) / 2, y: box.y1 + 31, textAnchor: "middle" }, labels.x),
     drawn.map((one) => h("path", { key: one.id, d: one.d, fill: "none", style: { stroke: one.color }, strokeWidth: 2, strokeLinejoin: "round", strokeDasharray: one.dashed ? "5 4" : undefined })),
     // One point makes no line.

@@ -17,7 +17,11 @@ const LINES = [["blue-solid", "#2563eb"], ["orange-solid", "#ea580c"], ["green-s
 
 export const statusColor = (status) => v(...(STATES[status] ?? ["none-solid", "#71717a"]));
 export const taskColor = (state) => v(...(TASK_STATES.has(state) ? [`${state}-solid`, "#71717a"] : ["none-solid", "#71717a"]));
-export const lineColor = (index) => v(...LINES[index % LINES.length]);
+// The solid colours are the same in both modes: mixed with the text's, a line stands out from either background.
+export const lineColor = (index) => {
+  const [token, fallback] = LINES[index % LINES.length];
+  return `color-mix(in oklab, ${v(token, fallback)} 60%, ${v(token.replace("solid", "fg"), fallback)})`;
+};
 
 export const CSS = `
 .atai{--fg:${v("fg", "#18181b")};--muted:${v("fg-muted", "#52525b")};--bg:${v("bg", "#fff")};--subtle:${v("bg-subtle", "#fafafa")};--line:${v("border", "#e4e4e7")};--accent:${v("brand-solid", "#017cee")};--on-accent:${v("brand-contrast", "#fff")};--bad:${v("red-fg", "#b91c1c")};--focus:${v("blue-fg", "#1d4ed8")};
@@ -54,6 +58,7 @@ export const CSS = `
 .atai th,.atai td{text-align:left;padding:5px 12px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}
 .atai th{font-weight:500;color:var(--muted);font-size:12px}
 .atai td.num,.atai th.num{text-align:right}
+.atai .whole{white-space:nowrap}
 .atai .bar{height:6px;border-radius:3px;min-width:3px}
 .atai .hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 .atai dialog{margin:auto;max-width:min(460px,92vw);border:1px solid var(--line);border-radius:8px;padding:20px;color:var(--fg);background:var(--bg);box-shadow:0 10px 30px #0006}
