@@ -44,10 +44,13 @@ def trigger_form(page: Page) -> None:
     page.get_by_role("button", name="Trigger Dag").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Data", exact=True).click()
-    dialog.get_by_text("Training data").wait_for()
+    for part in ("train", "eval"):
+        dialog.locator(f"input[name='element_{part}_path']").fill(f"/data/pump_{part}.jsonl")
 
 
 def graph(page: Page) -> None:
+    page.evaluate("""localStorage.setItem("default_dag_view", '"graph"')""")
+    page.reload()
     page.locator(".react-flow__node").get_by_text("hand_over").wait_for()
     border = page.get_by_role("separator").first.bounding_box() or {}
     page.mouse.move(border["x"] + border["width"] / 2, 300)
@@ -72,7 +75,7 @@ def take(site: Site) -> None:
     emulator.pause()
     emulator.set_outcome("FAILED", name="pump-fail")
     emulator.set_outcome("RUNNING", name="pump-states")
-    emulator.set_life(running=7200)
+    emulator.set_life(running=7200, checkpoints=40, checkpoint_steps=50)
     failed = site.run("atai_one", {"name": "pump-fail"})
     training = site.run("atai_one", {"name": "pump-states"})
     sweep = site.run("atai_sweep")
@@ -96,19 +99,17 @@ def take(site: Site) -> None:
         found = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         for scheme in ("light", "dark"):
-            context = site.log_in(browser, "admin", color_scheme=scheme)
-            context.add_init_script(
-                f"localStorage.setItem('theme', '{scheme}');"
-                "localStorage.setItem('default_dag_view', '\"graph\"')"
-            )
             for name, (path, prepare, height) in pages.items():
+                # A profile each: Airflow remembers the graph and its width for all pages of DAGs.
+                context = site.log_in(browser, "admin", color_scheme=scheme)
+                context.add_init_script(f"localStorage.setItem('theme', '{scheme}')")
                 visit = Visit(context.new_page(), site.airflow.url)
                 visit.page.set_viewport_size({"width": 1280, "height": height})
                 prepare(visit.go(path))
                 # Airflow moves its dialogs and its graph into place.
                 visit.page.wait_for_timeout(2500)
                 visit.page.screenshot(path=PICTURES / f"{name}-{scheme}.png")
-                visit.page.close()
+                context.close()
                 print(f"docs/pictures/{name}-{scheme}.png")
         browser.close()
 
@@ -119,9 +120,9 @@ def main() -> int:
         with ChildProcesses(home / "logs") as processes:
             emulator = start_emulator(processes, home / "emulator")
             dags = home / "dags"
-            # Copies: the form shows the path of the example's data.
-            for part, source in (("examples", REPOSITORY / "example_dags"), ("pages", HERE / "dags")):
-                shutil.copytree(source, dags / part, ignore=shutil.ignore_patterns("__pycache__"))
+            dags.mkdir()
+            (dags / "examples").symlink_to(REPOSITORY / "example_dags")
+            (dags / "pages").symlink_to(HERE / "dags")
             console = {"extra": {"console_url_template": "https://console.example/{job_id}"}}
             connection = json.dumps({**json.loads(emulator.connection_json), **console})
             settings = {"AIRFLOW_CONN_ATAI_DEFAULT": connection}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.harness.child_processes import ChildProcesses
 
 START_SECONDS = 120.0
+# The scheduler ends if it waits longer for SQLite's one writer; by default, that is after 5 seconds.
+LOCK_SECONDS = 60
 USER = "admin"
 FAB_BASIC_AUTH = "airflow.providers.fab.auth_manager.api.auth.backend.basic_auth"
 # Settings of the user's own Airflow, service account or proxy must not reach these processes.
@@ -64,7 +66,7 @@ class AirflowProcesses:
         self.major = int(version("apache-airflow").split(".")[0])
         self.port = free_port()
         self.password = secrets.token_urlsafe(12)
-        self.database = self.database or f"sqlite:///{self.home}/airflow.db"
+        self.database = self.database or f"sqlite:///{self.home}/airflow.db?timeout={LOCK_SECONDS}"
         self.environment = clean_environment(**self._settings())
 
     @property

@@ -35,7 +35,7 @@ const Timeline = ({ timeline, passed }) => h(Section, { title: "Timeline" },
   h(Table, { label: "Statuses of the job, oldest first", head: ["Status", "Since", "For", ""],
     rows: bars(timeline).map((entry, i) => {
       const last = i === timeline.length - 1 && entry.seconds != null;
-      return [entry.outage ? "Not readable" : h(Status, { status: entry.status }), moment(entry.at), h("span", { className: "whole" }, entry.seconds == null ? "" : seconds(entry.seconds + (last ? passed : 0))),
+      return [entry.outage ? "Not readable" : h(Status, { status: entry.status }), h("span", { className: "whole" }, moment(entry.at)), h("span", { className: "whole" }, entry.seconds == null ? "" : seconds(entry.seconds + (last ? passed : 0))),
         h("div", { className: "bar", "aria-hidden": true, style: { width: `${Math.round(entry.share * 90)}px`, background: statusColor(entry.status), display: entry.seconds == null ? "none" : "block" } })];
     }) }));
 
