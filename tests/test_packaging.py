@@ -22,8 +22,11 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"airflow_provider_atai"}
     assert "airflow_provider_atai/py.typed" in names
     sources = {
-        path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("airflow_provider_atai/**/*.py")
+        path.relative_to(REPOSITORY).as_posix()
+        for kind in ("py", "js")
+        for path in REPOSITORY.glob(f"airflow_provider_atai/**/*.{kind}")
     }
+    assert "airflow_provider_atai/ui/www/page.js" in sources
     assert sources <= set(names)
 
 
@@ -31,6 +34,7 @@ def test_wheel_announces_itself(wheel):
     (entry_points,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     sections = wheel.read(entry_points).decode()
     assert "[apache_airflow_provider]" in sections
+    assert "[airflow.plugins]" in sections
     assert "[pytest11]" in sections
     assert "atai-emulator=" in sections
 
