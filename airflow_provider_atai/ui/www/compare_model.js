@@ -15,6 +15,17 @@ export const drawnKeys = (rows, chosen, most = MOST_DRAWN) => {
   return wanted.slice(0, most);
 };
 
+/* The number of its colour per drawn key: its place in the list if that is free, so that it keeps its colour, else the next. */
+export const colorsOf = (rows, keys, most = MOST_DRAWN) => {
+  const known = rows.map(keyOf), taken = new Set();
+  return new Map(keys.map((key) => {
+    let color = Math.max(0, known.indexOf(key)) % most;
+    while (taken.has(color)) color = (color + 1) % most;
+    taken.add(color);
+    return [key, color];
+  }));
+};
+
 const last = (metrics, key) => metrics?.series?.[key]?.value.at(-1) ?? null;
 
 /* A line per job, the best evaluation loss first, then the loss; jobs without values come last. */

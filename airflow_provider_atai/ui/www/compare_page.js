@@ -2,7 +2,7 @@ import { useAddress } from "./address.js";
 import { Chart } from "./chart.js";
 import { toPoints } from "./chart_scale.js";
 import { getJson, mapQuery, taskPage, taskPath } from "./client.js";
-import { differences, drawnKeys, joined, keyOf, labelOf, MOST_DRAWN, ranked } from "./compare_model.js";
+import { colorsOf, differences, drawnKeys, joined, keyOf, labelOf, MOST_DRAWN, ranked } from "./compare_model.js";
 import { Controls, CURVES, toggled, xOf } from "./curves.js";
 import { Choice, h, Page, Problem, Section, Status, Table } from "./parts.js";
 import { remember, usePolling } from "./polling.js";
@@ -49,7 +49,7 @@ const Comparison = ({ rows, byRun, state, change }) => {
   const keys = drawnKeys(rows, state.jobs), chosen = rows.filter((row) => keys.includes(keyOf(row)));
   const metrics = useMetrics(chosen);
   const hidden = (state.hidden ?? "").split(",");
-  const color = (row) => lineColor(rows.findIndex((one) => keyOf(one) === keyOf(row)));
+  const colors = colorsOf(rows, keys), color = (row) => lineColor(colors.get(keyOf(row)) ?? 0);
   const series = useMemo(() => chosen.map((row) => ({ id: row.job_id, name: labelOf(row, byRun), color: color(row), hidden: hidden.includes(row.job_id), points: toPoints(metrics[keyOf(row)]?.data?.series?.[state.metric], state.x) })).filter((one) => one.points.length), [metrics, state.metric, state.x, state.hidden, keys.join()]);
   const choose = (row, on) => change({ jobs: (on ? [...keys, keyOf(row)] : keys.filter((key) => key !== keyOf(row))).join("\u0002") });
   const name = (row) => h("a", { href: `${taskPage(row)}/plugin/atai-job` }, labelOf(row, byRun));

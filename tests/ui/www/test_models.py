@@ -114,6 +114,28 @@ def row(run_id, **fields):
     }
 
 
+@pytest.mark.parametrize(
+    ("drawn", "colors"),
+    [
+        ([0, 1, 2], [0, 1, 2]),
+        ([2, 0], [2, 0]),
+        # The ninth job would have the colour of the first.
+        ([0, 8, 1], [0, 1, 2]),
+        ([8, 1], [0, 1]),
+        ([4, 5, 6, 7, 8, 9, 10, 11], [4, 5, 6, 7, 0, 1, 2, 3]),
+    ],
+)
+def test_two_curves_never_have_the_same_colour(evaluate, drawn, colors):
+    rows = [row(f"run-{number}") for number in range(12)]
+    found = evaluate(
+        "compare_model.js",
+        "[...m.colorsOf(v.rows, v.drawn.map((n) => m.keyOf(v.rows[n]))).values()]",
+        rows=rows,
+        drawn=drawn,
+    )
+    assert found == colors
+
+
 def test_the_best_comes_first_and_jobs_without_values_last(evaluate):
     rows = [row("a"), row("b"), row("c"), row("d")]
     metrics = {
