@@ -13,7 +13,14 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "airflow_provider_atai"
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "benchmarks/README.md",
+    "docs/ui.md",
+)
 TEXTS = {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in DOCUMENTS}
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 WORKFLOW = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
@@ -59,6 +66,14 @@ def test_paths_exist(document):
         if not files or (name and not any(defines(file.read_text(encoding="utf-8"), name) for file in files)):
             missing.append(word)
     assert missing == []
+
+
+def test_every_picture_is_shown_in_light_and_dark():
+    shown = re.findall(r'(?:src|srcset)="pictures/([^"]+)"', TEXTS["docs/ui.md"])
+    assert sorted(shown) == sorted(path.name for path in (REPOSITORY / "docs/pictures").iterdir())
+    assert {name.removesuffix("-light.png") for name in shown if name.endswith("-light.png")} == {
+        name.removesuffix("-dark.png") for name in shown if name.endswith("-dark.png")
+    }
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
