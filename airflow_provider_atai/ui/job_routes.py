@@ -52,7 +52,7 @@ def get_job(dag_id: str, row: TaskRowDep, user: GetUserDep) -> dict[str, Any]:
     earlier = []
     if not over:
         found = jobs_of_task(dag_id, row.key.task_id, before=None, limit=_MOST_EARLIER_JOBS)
-        earlier = [other.history for other in found if other.key.run_id != row.key.run_id]
+        earlier = [other.history for other in found]
     return view.job_page(
         row,
         reading,

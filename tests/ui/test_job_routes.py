@@ -8,6 +8,7 @@ from datetime import datetime
 
 import pytest
 
+from airflow_provider_atai.ui.readings import Readings
 from tests.ui.conftest import add_task, record, statuses
 
 pytestmark = pytest.mark.ui
@@ -56,6 +57,23 @@ def test_a_finished_job(web, dag_id, job, atai_emulator):
     assert page["job"]["seconds"] == (updated - created).total_seconds()
     assert page["poll_seconds"] == 0
     assert page["actions"]["stop"]["reason"] == "The job is over."
+
+
+def test_a_task_that_has_not_noticed_the_end_is_watched_on(web, task, atai_emulator):
+    atai_emulator.advance(3600)
+    page = get(web, f"{task}/job")
+    assert "has not noticed yet" in page["disagreement"]
+    assert page["poll_seconds"] > 0
+
+
+def test_training_is_quiet_since_its_last_step_was_first_seen(job, atai_emulator, monkeypatch):
+    from airflow_provider_atai.ui import service
+
+    monkeypatch.setattr(service, "_metrics", Readings(max_age=0.0))
+    first, second = (service.read_metrics("atai_default", job.id).step_seen_at for _ in range(2))
+    assert first == second
+    atai_emulator.advance(200)
+    assert service.read_metrics("atai_default", job.id).step_seen_at > second
 
 
 def test_a_failed_job_says_why_and_what_a_retry_will_do(web, dag_id, job, atai_emulator):

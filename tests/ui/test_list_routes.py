@@ -103,6 +103,16 @@ def test_active_jobs_are_looked_up(web, dag_id, job, atai_emulator):
     assert len(atai_emulator.requests(path=f"*/fine-tune/jobs/{job.id}")) == 1
 
 
+def test_a_slow_service_makes_the_list_older_not_slower(web, dag_id, job, atai_emulator, monkeypatch):
+    from airflow_provider_atai.ui import list_routes
+
+    monkeypatch.setattr(list_routes, "_REFRESH_SECONDS", 0.05)
+    atai_emulator.add_fault(path=f"**/fine-tune/jobs/{job.id}", effect="delay", delay=1.0, count=None)
+    add(dag_id, job.id, "REGISTERED")
+    (row,) = [row for row in get(web, "jobs")["jobs"] if row["dag_id"] == dag_id]
+    assert (row["status"], row["stale"]) == ("REGISTERED", True)
+
+
 @pytest.mark.parametrize("query", ["state=x", "limit=0", "limit=1000", "before=soon", "limit=x"])
 def test_a_wrong_question_is_refused(web, query):
     assert web.client("viewer").get(f"/atai/v1/jobs?{query}").status_code == 422
