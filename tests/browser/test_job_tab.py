@@ -62,13 +62,25 @@ def test_a_job_that_trains_is_watched_until_it_ends(site, runs, open_page):
     assert serious(page) == []
 
 
-def test_a_job_that_is_over_is_not_asked_about_again(finished, open_page):
-    visit = open_page()
-    page = visit.go(job_tab(finished, "pump-done"))
+def test_neither_a_job_that_is_over_nor_a_hidden_tab_is_asked_about_again(finished, open_page):
+    over, hidden = open_page(), open_page()
+    page = over.go(job_tab(finished, "pump-done"))
     expect(page.get_by_text("Step 1000", exact=True)).to_be_visible()
-    visit.requests.clear()
+    page = hidden.go(job_tab(finished, WAITING))
+    expect(page.get_by_text("Read from the service")).to_be_visible()
+    # A browser without a window shows all its tabs.
+    hide = """(hidden) => {
+      Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(hide, True)
+    page.wait_for_timeout(500)
+    for visit in (over, hidden):
+        visit.requests.clear()
     page.wait_for_timeout(7000)
-    assert [url for url in visit.requests if "/atai/v1/" in url] == []
+    assert [url for visit in (over, hidden) for url in visit.requests if "/atai/v1/" in url] == []
+    with page.expect_response("**/atai/v1/**/job?*"):
+        page.evaluate(hide, False)
 
 
 def test_a_failed_job_says_why_and_what_a_retry_will_do(finished, open_page):
@@ -170,22 +182,27 @@ HOSTILE = [
 ]
 
 
+# A job each: the API server keeps its metrics for some seconds.
 @pytest.mark.parametrize(
-    ("records", "said"),
+    ("name", "records", "said"),
     [
-        (HOSTILE, "3 records have values that are not a number"),
-        ([{"step": n, "loss": 1 + n % 7, "eval_loss": 2} for n in range(100_000)], "Step 99999"),
-        ([], "No checkpoint yet."),
+        ("pump-cancel", HOSTILE, "3 records have values that are not a number"),
+        (
+            "pump-stop",
+            [{"step": n, "loss": 1 + n % 7, "eval_loss": 2} for n in range(100_000)],
+            "Step 99999",
+        ),
+        (WAITING, [], "No checkpoint yet."),
     ],
     ids=["hostile values", "100,000 records", "nothing"],
 )
-def test_whatever_the_metrics_hold(site, finished, open_page, records, said):
-    (job,) = [job for job in site.emulator.jobs() if job["name"] == WAITING]
+def test_whatever_the_metrics_hold(site, finished, open_page, name, records, said):
+    (job,) = [job for job in site.emulator.jobs() if job["name"] == name]
     answers(site, job["id"], records)
     try:
-        page = open_page().go(job_tab(finished, WAITING))
+        page = open_page().go(job_tab(finished, name))
         expect(page.get_by_text(said, exact=not said.startswith("3 records"))).to_be_visible()
-        expect(page.get_by_role("heading", name=WAITING)).to_be_visible()
+        expect(page.get_by_role("heading", name=name)).to_be_visible()
         assert page.locator(".atai script, .atai img").count() == 0
     finally:
         site.emulator.clear_faults()
