@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tests.harness.child_processes import ChildProcesses
 
 SECONDS = 30
-# Airflow 3.2 reads the states of tasks from a stream. If its page is left, it complains in the console, or does
-# not catch its own abort, whose text names nobody; an abort by one of our pages does.
+# Airflow 3.2 reads the states of tasks from a stream. If its page is left, it complains, or does not
+# catch its own abort, whose text names nobody; an abort by our pages does.
 OF_AIRFLOW = ("TI summaries stream error", "signal is aborted without reason")
 NAME_OUR_ABORTS = """
 const abort = AbortController.prototype.abort;

@@ -240,6 +240,18 @@ def test_a_service_that_is_away_and_comes_back(site, finished, open_page):
     expect(page.get_by_text("Read from the service")).to_be_visible()
 
 
+def test_a_page_that_is_left_while_it_reads_says_no_error(finished, open_page):
+    visit = open_page()
+    page = visit.page
+    # Nobody answers.
+    page.route("**/atai/v1/**/metrics?*", lambda route: None)
+    with page.expect_request("**/atai/v1/**/metrics?*"):
+        visit.go(job_tab(finished, WAITING))
+    page.get_by_role("link", name="Dags").first.click()
+    expect(page.get_by_role("heading", name=WAITING)).to_have_count(0)
+    page.wait_for_timeout(300)
+
+
 def test_somebody_who_is_logged_out_is_told_so(finished, open_page):
     visit = open_page(errors_expected=True)
     page = visit.go(job_tab(finished, WAITING))
